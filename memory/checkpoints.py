@@ -1,0 +1,66 @@
+"""LangGraph's checkpoints in SQLite: opened with damage told plainly, and thinned out when a run has ended.
+
+Knows no graph and no state. A checkpoint holds the whole state of a run after a step; pictures are not in it.
+"""
+
+import importlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiosqlite
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from memory.database import damage_reported, prepare_database
+
+_LOSS = "the chance to resume unfinished runs and to go back in finished ones, but no picture and no result"
+
+
+@asynccontextmanager
+async def open_checkpointer(path: Path) -> AsyncGenerator[AsyncSqliteSaver]:
+    """The checkpointer on the database at `path`, created if it is not there.
+
+    Raises:
+        StoreDamaged: the database cannot be read; also when that shows only inside the block.
+        RuntimeError: LangGraph was imported without strict deserialisation, so a checkpoint could run code.
+    """
+    _check_strict()
+    path = Path(path)
+    prepare_database(path, _LOSS)
+    with damage_reported(path, _LOSS):
+        async with aiosqlite.connect(path, timeout=30) as connection:
+            saver = AsyncSqliteSaver(connection)
+            await saver.setup()
+            yield saver
+
+
+async def prune(saver: AsyncSqliteSaver, thread_id: str) -> int:
+    """Keep the last checkpoint of a thread (in each namespace) and forget the others. Returns how many are
+    gone.
+
+    The last one is all that a resume needs, interrupted or ended; going back in time needs the others. Not
+    for states with `DeltaChannel`s, whose checkpoints build on each other.
+    """
+    superseded = """thread_id = ? AND EXISTS (
+        SELECT 1 FROM checkpoints AS later WHERE later.thread_id = {0}.thread_id
+        AND later.checkpoint_ns = {0}.checkpoint_ns AND later.checkpoint_id > {0}.checkpoint_id)"""
+    async with saver.lock:
+        await saver.conn.execute(f"DELETE FROM writes WHERE {superseded.format('writes')}", (thread_id,))
+        cursor = await saver.conn.execute(
+            f"DELETE FROM checkpoints WHERE {superseded.format('checkpoints')}", (thread_id,)
+        )
+        removed = cursor.rowcount
+        await cursor.close()
+        await saver.conn.commit()
+        # A script: `execute` would give one page back and stop, for the pragma's rows have no columns.
+        await saver.conn.executescript("PRAGMA incremental_vacuum")
+    return removed
+
+
+def _check_strict() -> None:
+    serde = importlib.import_module("langgraph.checkpoint.serde._msgpack")
+    if not serde.STRICT_MSGPACK_ENABLED:
+        raise RuntimeError(
+            "LangGraph would load any type from a checkpoint: set LANGGRAPH_STRICT_MSGPACK=true, or "
+            "import `memory` before the first import of langgraph"
+        )

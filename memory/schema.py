@@ -1,0 +1,78 @@
+"""The tables of the ledger database, as numbered migrations. Knows no row.
+
+A migration is never edited after a release; a change is a new function at the end of `MIGRATIONS`. The number
+of migrations applied is the database's `user_version`.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from memory.errors import StoreTooNew
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> int:
+    """Apply what is missing, all of it or nothing. Returns the number of migrations applied now.
+
+    Raises:
+        StoreTooNew: the database has more migrations than this version knows.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            fault = f"schema {version} is newer than {len(MIGRATIONS)}, the newest that this version knows"
+            raise StoreTooNew(path, fault, "Upgrade Maulstick, or point it at another data folder")
+        for migration in MIGRATIONS[version:]:
+            migration(connection)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return len(MIGRATIONS) - version
+
+
+def _create_runs_1(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        """CREATE TABLE runs (
+            run_id TEXT PRIMARY KEY,
+            created TEXT NOT NULL,
+            updated TEXT NOT NULL,
+            status TEXT NOT NULL,
+            request TEXT NOT NULL,
+            result TEXT,
+            pictures INTEGER NOT NULL DEFAULT 0
+        )"""
+    )
+    connection.execute("CREATE INDEX runs_by_status ON runs (status, created)")
+    connection.execute(
+        """CREATE TABLE leases (
+            run_id TEXT PRIMARY KEY,
+            pid INTEGER NOT NULL,
+            host TEXT NOT NULL,
+            since TEXT NOT NULL
+        )"""
+    )
+
+
+def _create_episodes_2(connection: sqlite3.Connection) -> None:
+    # AUTOINCREMENT: a sequence number is never given twice, so "newer than the last one folded in" is exact.
+    connection.execute(
+        """CREATE TABLE episodes (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            kind TEXT NOT NULL,
+            before TEXT NOT NULL,
+            after TEXT NOT NULL,
+            pattern TEXT NOT NULL,
+            rating_change REAL NOT NULL,
+            backend TEXT NOT NULL,
+            run_id TEXT NOT NULL,
+            created TEXT NOT NULL
+        )"""
+    )
+    connection.execute("CREATE INDEX episodes_by_case ON episodes (kind, pattern, backend)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_runs_1, _create_episodes_2)
