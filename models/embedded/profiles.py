@@ -1,0 +1,85 @@
+"""Sizes and lengths of the embedded models per profile: `tiny` for tests, `cpu` for two cores, `gpu` for one H100."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.embedded.perception import PerceptionConfig
+
+ProfileName = Literal["tiny", "cpu", "gpu"]
+
+TEXT_TOKENS = 40
+"""Padded prompt length in words. Flux has no text mask: training and painting use exactly this length."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderProfile:
+    """`channels` are AutoencoderKL's block_out_channels; four blocks give f8. It sees a sub-vocabulary's world."""
+
+    vocabulary: str
+    channels: tuple[int, ...]
+    steps: int
+    batch: int
+    rate: float = 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class PerceptionProfile:
+    """Width and depth of the backbone, and the length of its training."""
+
+    width: int
+    depth: int
+    steps: int
+    batch: int
+    rate: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class PainterProfile:
+    """The Flux transformer's size, its text encoders' width, and the length of its training.
+
+    `scenes` pictures are rendered and encoded once; every step draws from them with fresh captions and noise.
+    """
+
+    vocabulary: str
+    heads: int
+    double: int
+    single: int
+    text_width: int
+    text_layers: int
+    scenes: int
+    text_steps: int
+    steps: int
+    batch: int
+    rate: float = 1e-3
+    muon_rate: float = 3e-3
+
+
+AUTOENCODER: dict[ProfileName, AutoencoderProfile] = {
+    "tiny": AutoencoderProfile("tiny", (8, 8, 16, 16), steps=30, batch=4),
+    "cpu": AutoencoderProfile("cpu", (8, 16, 48, 96), steps=2200, batch=16),
+    "gpu": AutoencoderProfile("full", (32, 64, 128, 128), steps=12000, batch=64, rate=1e-3),
+}
+
+CRITIC: dict[ProfileName, PerceptionProfile] = {
+    "tiny": PerceptionProfile(16, 1, steps=30, batch=8),
+    "cpu": PerceptionProfile(96, 3, steps=720, batch=32, rate=2e-3),
+    "gpu": PerceptionProfile(128, 4, steps=6000, batch=128, rate=2e-3),
+}
+
+JUDGE: dict[ProfileName, PerceptionProfile] = {
+    "tiny": PerceptionProfile(16, 1, steps=30, batch=8),
+    "cpu": PerceptionProfile(128, 4, steps=1000, batch=32, rate=2e-3),
+    "gpu": PerceptionProfile(192, 8, steps=8000, batch=128, rate=1.5e-3),
+}
+
+PAINTER: dict[ProfileName, PainterProfile] = {
+    "tiny": PainterProfile("tiny", 2, 1, 1, 32, 1, scenes=64, text_steps=10, steps=40, batch=8),
+    "cpu": PainterProfile("cpu", 6, 2, 4, 128, 2, scenes=40_000, text_steps=2600, steps=30_000, batch=32),
+    "gpu": PainterProfile("full", 8, 3, 9, 192, 3, scenes=400_000, text_steps=3000, steps=60_000, batch=512),
+}
+
+
+def perception_config(part: Literal["critic", "judge"], profile: PerceptionProfile, words: dict[str, tuple[str, ...]]) -> PerceptionConfig:
+    """The configuration of one perception network over the given class names."""
+    architecture = "centre" if part == "critic" else "votes"
+    return PerceptionConfig(architecture=architecture, width=profile.width, depth=profile.depth, **words)

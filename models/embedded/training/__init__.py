@@ -1,0 +1,1 @@
+"""How the embedded models are trained, from the diorama alone. Only this package of `models` imports `diorama`."""

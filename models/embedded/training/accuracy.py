@@ -1,0 +1,92 @@
+"""How well a perception model reads pictures whose truth is known: per attribute, per picture, and who is taken for whom."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from diorama.truth import Seen
+from models.embedded.perception import ATTRIBUTES
+from models.perception import DetectedThing, Perception
+
+
+@dataclass
+class Accuracy:
+    """Counts over pictures. Attribute accuracies are over the things that were found (IoU at least one half)."""
+
+    pictures: int = 0
+    exact: int = 0
+    """Pictures in which every thing was found with all attributes right, and nothing else was."""
+    counted: int = 0
+    """Pictures in which the number of things was right."""
+    things: int = 0
+    found: int = 0
+    surplus: int = 0
+    iou: float = 0.0
+    distance_error: float = 0.0
+    right: Counter[str] = field(default_factory=Counter[str])
+    confusion: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
+    """(attribute, true word, word said) of the wrong ones."""
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The figures of a card, each between 0 and 1 (distance_error in world units)."""
+        found = max(1, self.found)
+        return {
+            "recall": self.found / max(1, self.things),
+            "precision": self.found / max(1, self.found + self.surplus),
+            **{name: self.right[name] / found for name in ATTRIBUTES},
+            "count": self.counted / max(1, self.pictures),
+            "whole_scene": self.exact / max(1, self.pictures),
+            "iou": self.iou / found,
+            "distance_error": self.distance_error / found,
+        }
+
+    def add(self, other: "Accuracy") -> None:
+        """Count another set of pictures in."""
+        for name in ("pictures", "exact", "counted", "things", "found", "surplus", "iou", "distance_error"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.right += other.right
+        self.confusion += other.confusion
+
+    def confusions(self, most: int = 10) -> list[tuple[str, str, str, int]]:
+        """The commonest errors: attribute, true word, word said, how often."""
+        return [(*key, number) for key, number in self.confusion.most_common(most)]
+
+
+def score_perceptions(perceptions: Sequence[Perception], truths: Sequence[Sequence[Seen]]) -> Accuracy:
+    """Compare reports with what the pictures truly show."""
+    total = Accuracy()
+    for perception, truth in zip(perceptions, truths, strict=True):
+        _score_picture(total, perception.things, truth)
+    return total
+
+
+def _score_picture(total: Accuracy, things: Sequence[DetectedThing], truth: Sequence[Seen]) -> None:
+    overlaps = np.array([[_iou(thing.box, seen.box) for thing in things] for seen in truth]).reshape(len(truth), len(things))
+    pairs = [(i, j) for i, j in zip(*linear_sum_assignment(-overlaps), strict=True) if overlaps[i, j] >= 0.5]
+    wholly = len(pairs) == len(truth) == len(things)
+    total.pictures += 1
+    total.counted += len(truth) == len(things)
+    total.things += len(truth)
+    total.found += len(pairs)
+    total.surplus += len(things) - len(pairs)
+    for i, j in pairs:
+        total.iou += float(overlaps[i, j])
+        total.distance_error += abs(truth[i].distance - things[j].distance)
+        for name in ATTRIBUTES:
+            true, said = getattr(truth[i], name), getattr(things[j], name)
+            total.right[name] += true == said
+            if true != said:
+                total.confusion[name, true, said] += 1
+                wholly = False
+    total.exact += wholly
+
+
+def _iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    inter = width * height
+    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter + 1e-9)

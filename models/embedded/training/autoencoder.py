@@ -1,0 +1,172 @@
+"""Recipe of the painter's autoencoder: f8, 16 latent channels, judged by what the critic still reads, not by PSNR.
+
+Crops first, because they are four times cheaper; full pictures for the last part, because GroupNorm sees another world in a
+crop. Things weigh more than background, edges more than surfaces and chroma more than luma: that is what a reader of the
+picture needs. A small reader on the noisy latents (thrown away afterwards) keeps shape and colour linearly visible there,
+which is also where the painter will have to put them.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from diorama.vocabulary import Vocabulary, load_vocabulary
+from models.embedded.painter import build_autoencoder
+from models.embedded.profiles import AUTOENCODER, ProfileName
+from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
+from models.embedded.training.stream import Pictures, PictureStream
+
+SEED = 303
+KL = 3e-4
+CROPS = 0.75
+"""Share of the steps on crops of half the side."""
+COLOUR_AXES = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
+"""RGB to luma and two chroma axes (ITU-R BT.601)."""
+
+
+class AutoencoderTraining(nn.Module):
+    """The autoencoder and the reader on its latents."""
+
+    def __init__(self, autoencoder: AutoencoderKL, words: Vocabulary) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        channels = int(autoencoder.config["latent_channels"])
+        self.reader = nn.Sequential(
+            nn.Conv2d(channels, 64, 3, 1, 1), nn.GELU(), nn.Conv2d(64, 1 + len(words.shapes) + len(words.colours), 1)
+        )
+
+
+def train(
+    profile: ProfileName,
+    out: Path,
+    *,
+    steps: int | None = None,
+    resume: bool = True,
+    device: str = "cpu",
+) -> Path:
+    """Train the autoencoder and save it as a diffusers folder in `out/autoencoder`, latents normalised; returns `out`."""
+    recipe = AUTOENCODER[profile]
+    length = steps or recipe.steps
+    words = load_vocabulary(recipe.vocabulary)
+    torch.manual_seed(SEED)
+    network = AutoencoderTraining(build_autoencoder(recipe.channels), words).to(device, memory_format=torch.channels_last)
+    training = Training(network, optimisers(network, recipe.rate), out, decay=0.995)
+    if resume:
+        training.resume()
+    stream = PictureStream(words, SEED, device=device)
+    held_out = PictureStream(words, SEED + 1, device=device)
+
+    def loss_at(step: int) -> Losses:
+        crops = step < length * CROPS
+        # Four crops of each picture cost as much as one whole picture, and show its things often enough.
+        pictures = recipe.batch if crops else recipe.batch // 2
+        batch = stream.batch(step * recipe.batch, pictures // 2 if crops else pictures)
+        x, ids = batch.rgb.float() / 127.5 - 1, batch.ids.long()
+        if crops:
+            x, ids = _crops(batch, x, ids, generator(SEED, step), pictures)
+        return losses(network, words, batch, x, ids, torch_generator(SEED, step))
+
+    def look(_step: int) -> Mapping[str, float]:
+        copy = build_autoencoder(recipe.channels)
+        prefix = "autoencoder."
+        copy.load_state_dict({n.removeprefix(prefix): v.cpu() for n, v in training.average.state.items() if n.startswith(prefix)})
+        rgb = held_out.batch(0, 32).rgb.cpu()
+        error = (reconstruct(copy.eval(), rgb).float() - rgb.float()).square().mean()
+        return {"psnr": round(10 * math.log10(255**2 / float(error)), 3)}
+
+    training.run(length, loss_at, rate_at=lambda step: schedule(step, length, decay=0.5), every=min(250, length), look=look)
+    if training.step < length:
+        return out
+    training.load_average()
+    autoencoder = network.autoencoder.cpu().to(memory_format=torch.contiguous_format)
+    _normalise(autoencoder, held_out.batch(1000, min(256, 8 * recipe.batch)).rgb.cpu())
+    autoencoder.save_pretrained(out / "autoencoder", safe_serialization=True)
+    return out
+
+
+def _crops(batch: Pictures, x: Tensor, ids: Tensor, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
+    """`count` crops of half the side, on the grid of the latents' cells; the box of a random thing centres most."""
+    side, half = x.shape[-1], x.shape[-1] // 2
+    crops: list[Tensor] = []
+    masks: list[Tensor] = []
+    for k in range(count):
+        n = k % len(x)
+        thing = batch.seen[n][int(rng.integers(len(batch.seen[n])))]
+        centre = ((thing.box[1] + thing.box[3]) / 2, (thing.box[0] + thing.box[2]) / 2)
+        top, left = (
+            min(side - half, max(0, round((c * side - half / 2 + rng.uniform(-16, 16)) / 8) * 8)) for c in centre
+        )
+        crops.append(x[n, :, top : top + half, left : left + half])
+        masks.append(ids[n, top : top + half, left : left + half])
+    return torch.stack(crops), torch.stack(masks)
+
+
+def losses(network: AutoencoderTraining, words: Vocabulary, batch: Pictures, x: Tensor, ids: Tensor, rng: torch.Generator) -> Losses:
+    """Weighted reconstruction, KL, and the reader's loss. `x` is (N, 3, S, S) in -1..1, `ids` (N, S, S)."""
+    autoencoder = network.autoencoder
+    x = x.contiguous(memory_format=torch.channels_last)
+    moments = autoencoder.encoder(x)
+    mean, logvar = moments.float().chunk(2, 1)
+    logvar = logvar.clamp(-12, 6)
+    z = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=rng).to(x.device)
+    y = autoencoder.decoder(z)
+    axes = COLOUR_AXES.to(x)
+    error = torch.einsum("nchw,kc->nkhw", y - x, axes)
+    detail = (x - F.avg_pool2d(x, 5, 1, 2)).abs().mean(1, keepdim=True)
+    weight = 1 + 3 * (ids >= 0).unsqueeze(1).float() + 4 * detail
+    scale = torch.tensor([1.0, 2.0, 2.0]).view(1, 3, 1, 1).to(x)
+    result = {
+        "pixels": (weight * scale * (error.abs() + 4 * error.square())).mean(),
+        "kl": KL * (mean.square() + logvar.exp() - 1 - logvar).mean() * 0.5 * 16,
+    }
+    cells = ids.shape[-1] // 8
+    centres = torch.arange(cells, device=ids.device) * 8 + 4
+    grid = ids[:, centres][:, :, centres]
+    noisy = z + 0.5 * z.detach().std() * torch.randn(z.shape, generator=rng).to(z)
+    read = network.reader(noisy)
+    here = grid >= 0
+    source = torch.arange(len(x), device=ids.device) % len(batch.seen)
+    shapes, colours = _class_tables(words, batch)
+    n = source.view(-1, 1, 1).expand_as(grid)[here]
+    presence = F.binary_cross_entropy_with_logits(read[:, 0], here.float())
+    count = len(words.shapes)
+    shape = F.cross_entropy(read.permute(0, 2, 3, 1)[here][:, 1 : 1 + count], shapes.to(n.device)[n, grid[here]])
+    colour = F.cross_entropy(read.permute(0, 2, 3, 1)[here][:, 1 + count :], colours.to(n.device)[n, grid[here]])
+    result["reader"] = 0.05 * (presence + shape + colour)
+    return result
+
+
+def _class_tables(words: Vocabulary, batch: Pictures) -> tuple[Tensor, Tensor]:
+    """Class indices (pictures, 8) of shape and colour by instance id."""
+    shapes = torch.zeros(len(batch.seen), 8, dtype=torch.long)
+    colours = torch.zeros(len(batch.seen), 8, dtype=torch.long)
+    for n, things in enumerate(batch.seen):
+        for k, thing in enumerate(things):
+            shapes[n, k] = words.shape_names.index(thing.shape)
+            colours[n, k] = words.colour_names.index(thing.colour)
+    return shapes, colours
+
+
+@torch.inference_mode()
+def _normalise(autoencoder: AutoencoderKL, rgb: Tensor) -> None:
+    """Set `shift_factor` and `scaling_factor` so that latents have mean 0 and standard deviation 1, as Flux expects."""
+    z = torch.cat([autoencoder.encode(part.float() / 127.5 - 1).latent_dist.mean for part in rgb.split(16)])
+    autoencoder.register_to_config(shift_factor=round(float(z.mean()), 4), scaling_factor=round(1 / float(z.std()), 4))
+
+
+@torch.inference_mode()
+def reconstruct(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
+    """uint8 pictures (N, 3, S, S) through encoder and decoder and back to uint8."""
+    parts = [
+        autoencoder.decode(autoencoder.encode(part.float() / 127.5 - 1).latent_dist.mean).sample
+        for part in rgb.split(16)
+    ]
+    return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+

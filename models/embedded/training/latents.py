@@ -1,0 +1,113 @@
+"""Pictures as latents, rendered and encoded once and kept in shards; each step of the painter draws from them.
+
+A shard holds `latents` fp16 (N, 16, 16, 16), normalised as Flux expects, and per token of the painter's 8x8 grid the share
+of its pixels on any thing (`cover`, uint8 of 255) and the class of most of those (`shape`, `colour`; 255 for none).
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from diorama.truth import Seen
+from diorama.vocabulary import Vocabulary
+from models.embedded.training.stream import PictureStream
+
+SHARD = 1000
+TOKENS = 8
+"""Side of the painter's token grid."""
+NONE = 255
+
+
+class LatentCache:
+    """Shards 0 to `scenes / SHARD` of a stream in a folder. Any process may add the ones that are missing."""
+
+    def __init__(self, stream: PictureStream, folder: Path, scenes: int) -> None:
+        self.stream = stream
+        self.folder = folder
+        self.shards = max(1, scenes // SHARD)
+        self.size = min(SHARD, scenes)
+
+    def path(self, shard: int) -> Path:
+        """Where a shard is, or will be."""
+        return self.folder / f"{shard:05d}.safetensors"
+
+    def fill(self, autoencoder: AutoencoderKL, device: str = "cpu", done: Callable[[int], None] | None = None) -> None:
+        """Make every shard that is not there yet. Processes that fill one folder together claim shards by a lock file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for shard in range(self.shards):
+            claim = self.path(shard).with_suffix(".claim")
+            if self.path(shard).exists() or not _claim(claim):
+                continue
+            temporary = self.path(shard).with_suffix(f".{os.getpid()}")
+            save_file(self._make(shard, autoencoder, device), temporary)
+            os.replace(temporary, self.path(shard))
+            claim.unlink()
+            if done is not None:
+                done(shard)
+
+    def load(self, shards: int | None = None) -> dict[str, Tensor]:
+        """All shards that exist (at least one), joined; `index` (N,) says which entry of the stream each row is.
+
+        Raises:
+            FileNotFoundError: no shard was made yet.
+        """
+        found = [shard for shard in range(self.shards) if self.path(shard).exists()][:shards]
+        if not found:
+            raise FileNotFoundError(f"{self.folder} holds no latents; make them with `fill`")
+        parts = [load_file(self.path(shard)) for shard in found]
+        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        joined["index"] = torch.cat([torch.arange(shard * self.size, (shard + 1) * self.size) for shard in found])
+        return joined
+
+    @torch.inference_mode()
+    def _make(self, shard: int, autoencoder: AutoencoderKL, device: str) -> dict[str, Tensor]:
+        rows: list[dict[str, Tensor]] = []
+        step = 20 if device == "cpu" else 500
+        shift, scale = float(autoencoder.config["shift_factor"]), float(autoencoder.config["scaling_factor"])
+        for start in range(0, self.size, step):
+            batch = self.stream.batch(shard * self.size + start, min(step, self.size - start))
+            x = batch.rgb.to(device).float() / 127.5 - 1
+            z = (autoencoder.encode(x).latent_dist.mean - shift) * scale
+            rows.append({"latents": z.half().cpu()} | token_classes(self.stream.vocabulary, batch.ids.cpu().long(), batch.seen))
+        return {name: torch.cat([row[name] for row in rows]).contiguous() for name in rows[0]}
+
+
+def token_classes(words: Vocabulary, ids: Tensor, seen: Sequence[Sequence[Seen]]) -> dict[str, Tensor]:
+    """Cover, shape and colour per token, each uint8 (N, 8, 8), from instance ids (N, S, S)."""
+    count, side = len(ids), ids.shape[-1] // TOKENS
+    most = max(len(things) for things in seen)
+    share = torch.stack([F.avg_pool2d((ids == k).float(), side) for k in range(most)], 1)
+    top, winner = share.max(1)
+    shapes = torch.full((count, most), NONE, dtype=torch.long)
+    colours = torch.full((count, most), NONE, dtype=torch.long)
+    for n, things in enumerate(seen):
+        for k, thing in enumerate(things):
+            shapes[n, k] = words.shape_names.index(thing.shape)
+            colours[n, k] = words.colour_names.index(thing.colour)
+    row = torch.arange(count).view(-1, 1, 1).expand_as(winner)
+    here = top > 0.08
+    return {
+        "cover": (share.sum(1) * 255).round().to(torch.uint8),
+        "shape": torch.where(here, shapes[row, winner], NONE).to(torch.uint8),
+        "colour": torch.where(here, colours[row, winner], NONE).to(torch.uint8),
+    }
+
+
+def _claim(path: Path) -> bool:
+    """Take a claim for this process, or one that a dead process left."""
+    try:
+        with path.open("x", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+        return True
+    except FileExistsError:
+        owner = path.read_text("ascii")
+        if owner and not Path(f"/proc/{owner}").exists():
+            path.write_text(str(os.getpid()), "ascii")
+            return True
+        return False

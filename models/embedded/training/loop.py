@@ -1,0 +1,207 @@
+"""What every recipe shares: optimisers, averaging, checkpoints to the step, logs and a progress bar.
+
+Knows nothing about pictures. A recipe gives a function from a step number to a loss; every random draw in it comes from
+`generator(seed, step)`, so that a training that was stopped goes on exactly as if it had not been.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+Losses = Mapping[str, Tensor]
+
+
+def generator(seed: int, step: int, stream: int = 0) -> np.random.Generator:
+    """The random numbers of one step, independent of all other steps, seeds and streams."""
+    return np.random.default_rng((seed, step, stream))
+
+
+def torch_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:
+    """The same for torch, on the CPU."""
+    return torch.Generator().manual_seed(int(generator(seed, step, stream).integers(2**62)))
+
+
+class Average:
+    """An exponential moving average of a module's state, with a ramp so that early noise is forgotten.
+
+    The decay at step n is min(decay, (1 + n) / (10 + n)).
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move the average towards the module as it is after `step`."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - keep)
+            else:
+                self.state[name].copy_(value)
+
+
+def optimisers(module: nn.Module, rate: float, muon_rate: float | None = None, slow: Iterable[str] = ()) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for hidden matrices and AdamW for the rest.
+
+    Args:
+        module: what is trained.
+        rate: learning rate of AdamW.
+        muon_rate: learning rate of Muon, scaled to AdamW's update size (None: AdamW alone).
+        slow: name fragments of matrices that stay with AdamW (inputs, outputs, embeddings).
+    """
+    hidden: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        muon = muon_rate is not None and parameter.ndim == 2 and not any(part in name for part in slow)
+        (hidden if muon else rest).append(parameter)
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)]
+    if hidden and muon_rate is not None:
+        made.append(torch.optim.Muon(hidden, lr=muon_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+    return made
+
+
+def schedule(step: int, steps: int, warmup: int = 100, decay: float = 0.4) -> float:
+    """Warm up linearly, hold, then fall linearly to 2 % over the last `decay` share of the steps."""
+    if step < warmup:
+        return (step + 1) / warmup
+    start = steps * (1 - decay)
+    return 1.0 if step < start else max(0.02, (steps - step) / max(1.0, steps - start))
+
+
+class Training:
+    """A module in training: what `run` needs, and what a checkpoint holds."""
+
+    def __init__(
+        self, module: nn.Module, optimisers: list[torch.optim.Optimizer], out: Path, *, decay: float = 0.998, clip: float = 1.0
+    ) -> None:
+        self.module = module
+        self.optimisers = optimisers
+        self.average = Average(module, decay)
+        self.out = out
+        self.clip = clip
+        self.step = 0
+        self.rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "training.pt"
+
+    def save(self) -> None:
+        """Write everything needed to go on, to a temporary name and then into place."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        temporary = self.checkpoint.with_suffix(f".{os.getpid()}")
+        torch.save(
+            {
+                "step": self.step,
+                "module": self.module.state_dict(),
+                "average": self.average.state,
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            },
+            temporary,
+        )
+        os.replace(temporary, self.checkpoint)
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint in `out`, if there is one."""
+        if not self.checkpoint.exists():
+            return False
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(state["module"])
+        self.average.state = {
+            name: value.to(self.average.state[name].device) for name, value in state["average"].items()
+        }
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step = int(state["step"])
+        return True
+
+    def load_average(self) -> nn.Module:
+        """Put the averaged weights into the module (training cannot go on after this) and return it."""
+        self.module.load_state_dict(self.average.state)
+        return self.module.eval()
+
+    def run(
+        self,
+        steps: int,
+        loss_at: Callable[[int], Losses],
+        *,
+        rate_at: Callable[[int], float],
+        every: int = 500,
+        look: Callable[[int], Mapping[str, float]] | None = None,
+        console: Console | None = None,
+    ) -> None:
+        """Train from the current step to `steps`.
+
+        Args:
+            steps: where to stop.
+            loss_at: the losses of one step by name; their sum is minimised.
+            rate_at: the factor on every learning rate at a step.
+            every: steps between checkpoints and looks.
+            look: measures the average weights for the log.
+            console: where progress goes; the log itself is `out/log.jsonl`.
+
+        Ctrl-C and SIGTERM end the run after the current step, with a checkpoint.
+        """
+        stopping = False
+
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            nonlocal stopping
+            stopping = True
+
+        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.out.mkdir(parents=True, exist_ok=True)
+        sums: dict[str, float] = {}
+        since, began = self.step, time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console or Console(stderr=True)) as progress:
+            task = progress.add_task(self.out.name, total=steps, completed=self.step)
+            while self.step < steps and not stopping:
+                for name, value in self._advance(loss_at, rate_at(self.step)).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                progress.update(task, completed=self.step)
+                if self.step % every == 0 or self.step == steps or stopping:
+                    count = self.step - since
+                    row: dict[str, float] = {name: round(total / count, 5) for name, total in sums.items()}
+                    row["seconds_per_step"] = round((time.monotonic() - began) / count, 4)
+                    self.save()
+                    measured = look(self.step) if look else {}
+                    self._log(row | {f"held_out_{name}": round(value, 5) for name, value in measured.items()})
+                    sums, since, began = {}, self.step, time.monotonic()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def _advance(self, loss_at: Callable[[int], Losses], factor: float) -> dict[str, float]:
+        self.module.train()
+        losses = loss_at(self.step)
+        total = torch.stack(list(losses.values())).sum()
+        if not bool(torch.isfinite(total)):
+            raise FloatingPointError(f"the loss is {total.item()} at step {self.step}: lower the learning rate")
+        for optimiser, rates in zip(self.optimisers, self.rates, strict=True):
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.average.update(self.module, self.step)
+        self.step += 1
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _log(self, row: Mapping[str, float]) -> None:
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": self.step, "time": round(time.time())} | dict(row)) + "\n")

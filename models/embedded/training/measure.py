@@ -1,0 +1,102 @@
+"""The figures on the cards: what the critic and the judge read, what the autoencoder keeps, what the painter gets right.
+
+Every figure comes from draws that no training saw.
+"""
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, FluxPipeline
+from torch import Tensor
+
+from diorama.families import FAMILIES, Family, available_families, cases
+from diorama.truth import geneval_correct, mismatches
+from diorama.vocabulary import load_vocabulary
+from diorama.wording import say
+from models.embedded.perception import Perceiver
+from models.embedded.training.accuracy import Accuracy, score_perceptions
+from models.embedded.training.autoencoder import reconstruct
+from models.embedded.training.samples import paint, seen_from
+from models.embedded.training.stream import PictureStream
+
+MEASURE_SEED = 7001
+Wording = Literal["canonical", "heldout"]
+
+
+def measure_perception(
+    perceiver: Perceiver, vocabulary: str, pictures: int, degrade: Callable[[Tensor], Tensor] | None = None
+) -> Accuracy:
+    """Read `pictures` held-out renders, or what `degrade` makes of them."""
+    stream = PictureStream(load_vocabulary(vocabulary), MEASURE_SEED)
+    total = Accuracy()
+    for start in range(0, pictures, 50):
+        batch = stream.batch(start, min(50, pictures - start))
+        rgb = batch.rgb if degrade is None else degrade(batch.rgb)
+        total.add(score_perceptions(perceiver.perceive_tensor(rgb), batch.seen))
+    return total
+
+
+def reconstructions(autoencoder: AutoencoderKL) -> Callable[[Tensor], Tensor]:
+    """The autoencoder as something that degrades pictures."""
+
+    def degrade(rgb: Tensor) -> Tensor:
+        return reconstruct(autoencoder, rgb)
+
+    return degrade
+
+
+def measure_painter(
+    pipeline: FluxPipeline,
+    judge: Perceiver,
+    vocabulary: str,
+    per_family: int,
+    *,
+    wording: Wording,
+    steps: int,
+    guidance: float,
+    families: tuple[Family, ...] = FAMILIES,
+) -> dict[str, dict[str, float]]:
+    """Single samples per family: the share that the judge finds right, strictly and under GenEval's leniency.
+
+    "canonical" asks held-out graphs in GenEval's own wording, "heldout" in the wordings of the held-out split.
+    """
+    words = load_vocabulary(vocabulary)
+    result: dict[str, dict[str, float]] = {}
+    for family in (family for family in families if family in available_families(words)):
+        asked = cases("heldout", [family], per_family, MEASURE_SEED, words)
+        prompts = [say(case.graph) if wording == "canonical" else case.prompt for case in asked]
+        pictures = paint(pipeline, prompts, [MEASURE_SEED + i for i in range(len(prompts))], steps, guidance)
+        strict = lenient = 0
+        for case, report in zip(asked, judge.perceive(pictures), strict=True):
+            found = mismatches(case.graph, [seen_from(thing) for thing in report.things], report.setting)
+            strict += not found
+            lenient += geneval_correct(found, family)
+        result[family] = {"strict": strict / len(asked), "lenient": lenient / len(asked)}
+    result["mean"] = {
+        kind: sum(row[kind] for row in result.values()) / len(result) for kind in ("strict", "lenient")
+    }
+    return result
+
+
+def write_card(folder: Path, card: Mapping[str, object]) -> None:
+    """`card.json` beside the weights: the given facts, the hash of every weight file, the commit and the versions."""
+    files = sorted(folder.rglob("*.safetensors"))
+    facts = {
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__},
+        "sha256": {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        "bytes": sum(file.stat().st_size for file in files),
+    }
+    (folder / "card.json").write_text(json.dumps({**card, **facts}, indent=2) + "\n", "utf-8")
+
+
+def _commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    return found.stdout.strip() or "unknown"

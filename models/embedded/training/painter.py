@@ -1,0 +1,244 @@
+"""Recipe of the painter: first its encoders learn to read, then all of it learns to paint by flow matching.
+
+Noise share t = sigmoid(N(0.3, 1)), x_t = (1 - t) x + t e, target e - x (Flux, arXiv 2403.03206 eq. 13). Two helps beside the
+velocity loss: tokens that show things weigh more than empty ones (lone small things vanish otherwise), and a head that is
+thrown away says, per token of a middle block, which shape and colour stand there.
+"""
+
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, FluxPipeline
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from diorama.vocabulary import load_vocabulary
+from diorama.wording import lexicon
+from diorama.world import World
+from models.embedded.painter import (
+    assemble,
+    build_pooled_encoder,
+    build_text_encoder,
+    build_tokenizer,
+    build_transformer,
+)
+from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
+from models.embedded.training.latents import NONE, TOKENS, LatentCache
+from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
+from models.embedded.training.stream import PictureStream
+from models.embedded.training.text import TextReader, graph_targets
+
+SEED = 404
+CANONICAL = 0.35
+"""Share of captions in the canonical wording."""
+EMPTY = 0.1
+"""Share of captions that are dropped, so that classifier-free guidance has an unconditional model to start from."""
+WORDINGS = 64
+"""Different wordings drawn per scene over a training."""
+THING_WEIGHT = 2.0
+SHIFT = 1.8
+"""Moves the sampler's times towards noise, where small pictures decide their layout."""
+ADAM_ONLY = ("embed", "norm", "proj_out", "shared", "relative", "reader", "layout", "time_text")
+
+
+class PainterTraining(nn.Module):
+    """Everything that learns, and the two heads that are thrown away."""
+
+    def __init__(self, recipe: PainterProfile, tokens: int) -> None:
+        super().__init__()
+        words = load_vocabulary(recipe.vocabulary)
+        self.transformer = build_transformer(recipe)
+        self.text_encoder = build_text_encoder(recipe, tokens)
+        self.pooled_encoder = build_pooled_encoder(recipe, tokens)
+        self.reader = TextReader(recipe.text_width, words)
+        self.shapes = len(words.shapes)
+        self.layout = nn.Linear(32 * recipe.heads, 2 + self.shapes + len(words.colours))
+        self.register_buffer("image_ids", FluxPipeline._prepare_latent_image_ids(1, TOKENS, TOKENS, "cpu", torch.float32), persistent=False)
+        self.register_buffer("text_ids", torch.zeros(TEXT_TOKENS, 3), persistent=False)
+        self._hidden: Tensor | None = None
+        middle = self.transformer.single_transformer_blocks[recipe.single // 2 - (recipe.single > 1)]
+        middle.register_forward_hook(self._keep_hidden)
+
+    def _keep_hidden(self, _module: nn.Module, _inputs: object, outputs: tuple[Tensor, Tensor]) -> None:
+        self._hidden = outputs[1]
+
+    def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Word vectors (N, T, width) and prompt vectors (N, width) of token ids (N, T), as the pipeline computes them."""
+        return self.text_encoder(ids).last_hidden_state, self.pooled_encoder(ids).pooler_output
+
+    def velocity(self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Velocity (N, 64, 64) at packed latents `x` and noise shares `t` (N,), and the layout head's logits."""
+        out = self.transformer(
+            hidden_states=x,
+            timestep=t,
+            pooled_projections=pooled,
+            encoder_hidden_states=states,
+            txt_ids=self.text_ids,
+            img_ids=self.image_ids,
+            return_dict=False,
+        )[0]
+        assert self._hidden is not None
+        return out, self.layout(self._hidden)
+
+
+def train(
+    profile: ProfileName,
+    out: Path,
+    *,
+    autoencoder: Path,
+    critic: Path | None = None,
+    steps: int | None = None,
+    scenes: int | None = None,
+    finish: bool = True,
+    resume: bool = True,
+    device: str = "cpu",
+) -> Path:
+    """Train the painter and save the pipeline in `out/painter`; returns that folder.
+
+    Args:
+        profile: sizes, vocabulary and length.
+        out: receives latents/, text/, training.pt, log.jsonl, samples/ and painter/.
+        autoencoder: folder of a trained autoencoder.
+        critic: folder of a trained critic that measures the samples (None: samples are only drawn).
+        steps: overrides the profile's length.
+        scenes: overrides how many pictures are rendered and encoded; more may be added another day.
+        finish: let the learning rate fall at the end; False keeps it up, for a training that will go on another day.
+        resume: go on from what `out` holds.
+        device: "cpu" or "cuda:0".
+    """
+    recipe = PAINTER[profile]
+    length = steps or recipe.steps
+    words = load_vocabulary(recipe.vocabulary)
+    vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
+    tokenizer = build_tokenizer(lexicon())
+    stream = PictureStream(words, SEED, device=device)
+    cache = LatentCache(stream, out / "latents", scenes or recipe.scenes)
+    cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]
+    torch.manual_seed(SEED)
+    network = PainterTraining(recipe, len(tokenizer)).to(device)
+    captions = Captions(stream.world, tokenizer, device)
+    _learn_to_read(network, captions, recipe, out / "text", resume)
+    training = Training(network, optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY), out, decay=0.999)
+    if resume:
+        training.resume()
+    data = {name: value.to(device) for name, value in cache.load().items()}
+
+    def loss_at(step: int) -> Losses:
+        rng = generator(SEED, step)
+        rows = torch.from_numpy(rng.integers(len(data["index"]), size=recipe.batch)).to(device)
+        return losses(network, captions, {name: value[rows] for name, value in data.items()}, rng, torch_generator(SEED, step))
+
+    def pipeline() -> FluxPipeline:
+        copy = PainterTraining(recipe, len(tokenizer))
+        copy.load_state_dict({name: value.cpu() for name, value in training.average.state.items()})
+        copy = copy.eval()
+        return assemble(copy.transformer, copy.text_encoder, copy.pooled_encoder, tokenizer, vae.cpu(), SHIFT)  # pyright: ignore[reportArgumentType]
+
+    def look(step: int) -> Mapping[str, float]:
+        from models.embedded.training.samples import draw_samples
+
+        return draw_samples(pipeline(), recipe.vocabulary, critic, out / "samples" / f"{step:07d}.png", device=device)
+
+    def rate_at(step: int) -> float:
+        return schedule(step, length, warmup=200, decay=0.4 if finish else 0.0)
+
+    training.run(length, loss_at, rate_at=rate_at, every=min(1000, length), look=look)
+    painter = pipeline()
+    for part in (painter.transformer, painter.text_encoder, painter.text_encoder_2, painter.vae):
+        part.to(torch.float16)
+    painter.save_pretrained(out / "painter", safe_serialization=True)
+    return out / "painter"
+
+
+class Captions:
+    """Token ids for entries of a world, with a fresh wording each time."""
+
+    def __init__(self, world: World, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
+        self.world = world
+        self.tokenizer = tokenizer
+        self.device = device
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts as ids (N, TEXT_TOKENS), cut only here: painting refuses what is too long."""
+        ids = self.tokenizer(
+            list(prompts), padding="max_length", max_length=TEXT_TOKENS, truncation=True, return_tensors="pt"
+        ).input_ids
+        return ids.to(self.device)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def draw(self, indices: Sequence[int], rng: np.random.Generator) -> list[str]:
+        """One prompt per entry: canonical, some other wording, or nothing."""
+        kinds = rng.random(len(indices))
+        wordings = rng.integers(1, WORDINGS, size=len(indices))
+        return [
+            "" if kind < EMPTY else self.world.prompt(index, 0 if kind < EMPTY + CANONICAL else int(wording))
+            for index, kind, wording in zip(indices, kinds, wordings, strict=True)
+        ]
+
+
+def losses(network: PainterTraining, captions: Captions, rows: Mapping[str, Tensor], rng: np.random.Generator, noise: torch.Generator) -> Losses:
+    """Weighted velocity loss and layout loss on cached latents."""
+    x = pack(rows["latents"].float())
+    ids = captions.encode(captions.draw(rows["index"].tolist(), rng))
+    states, pooled = network.read(ids)
+    t = torch.sigmoid(torch.randn(len(x), generator=noise) + 0.3).to(x)
+    e = torch.randn(x.shape, generator=noise).to(x)
+    at = t.view(-1, 1, 1)
+    velocity, layout = network.velocity((1 - at) * x + at * e, t, states, pooled)
+    cover = rows["cover"].flatten(1).float() / 255
+    weight = 1 + THING_WEIGHT * cover
+    error = (velocity - (e - x)).square().mean(-1)
+    presence = F.binary_cross_entropy_with_logits(layout[..., 0], cover)
+    shape = _layout_loss(layout[..., 2 : 2 + network.shapes], rows["shape"])
+    colour = _layout_loss(layout[..., 2 + network.shapes :], rows["colour"])
+    return {
+        "velocity": (weight * error).sum() / weight.sum(),
+        "layout": 0.1 * (presence + shape + colour),
+    }
+
+
+def _layout_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    classes = wanted.flatten(1).long()
+    return F.cross_entropy(logits.flatten(0, 1), classes.masked_fill(classes == NONE, -100).flatten(), ignore_index=-100)
+
+
+def pack(latents: Tensor) -> Tensor:
+    """Latents (N, 16, 16, 16) to tokens (N, 64, 64), two by two cells each, in FluxPipeline's order."""
+    n, c, h, w = latents.shape
+    return latents.view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(n, h * w // 4, c * 4)
+
+
+def _learn_to_read(network: PainterTraining, captions: Captions, recipe: PainterProfile, out: Path, resume: bool) -> None:
+    """The text phase: encoders and reader on prompts alone."""
+
+    class Readers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.text_encoder = network.text_encoder
+            self.pooled_encoder = network.pooled_encoder
+            self.reader = network.reader
+
+    readers = Readers()
+    training = Training(readers, optimisers(readers, recipe.rate), out, decay=0.99)
+    if resume:
+        training.resume()
+    words = captions.world.vocabulary
+
+    def loss_at(step: int) -> Losses:
+        rng = generator(SEED, step, 7)
+        indices = rng.integers(2**40, size=64).tolist()
+        wordings = [0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)) for _ in indices]
+        ids = captions.encode([captions.world.prompt(i, w) for i, w in zip(indices, wordings, strict=True)])
+        wanted = graph_targets([captions.world.graph(i) for i in indices], words)
+        states, pooled = network.read(ids)
+        return network.reader(states, pooled, ids > 0, {name: value.to(ids.device) for name, value in wanted.items()})
+
+    training.run(
+        recipe.text_steps,
+        loss_at,
+        rate_at=lambda step: schedule(step, recipe.text_steps),
+        every=min(250, recipe.text_steps),
+    )

@@ -1,0 +1,178 @@
+"""Recipe of the critic and the judge: rendered pictures in, boxes and attributes out.
+
+The two never share a picture: each has its own seed, and so its own world. Both also see what an autoencoder makes of a
+picture once there is one, for what they will be asked to read is painted, not rendered.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diorama.truth import Seen
+from diorama.vocabulary import load_vocabulary
+from models.embedded.perception import ATTRIBUTES, GRID, PerceptionConfig, PerceptionNetwork, Perceiver, save_perceiver
+from models.embedded.profiles import CRITIC, JUDGE, ProfileName, perception_config
+from models.embedded.training.accuracy import score_perceptions
+from models.embedded.training.loop import Losses, Training, optimisers, schedule, torch_generator
+from models.embedded.training.stream import Pictures, PictureStream, augment
+
+SEEDS = {"critic": 101, "judge": 202}
+"""Seeds of the two training draws; measuring uses seeds of its own."""
+HELD_OUT_SEED = 909
+VISIBLE = 0.2
+"""Things of which less is visible are not asked of the network."""
+
+Degrade = Callable[[Tensor], Tensor]
+"""uint8 pictures (N, 3, S, S) to what an autoencoder or a painter would make of them."""
+
+
+def train(
+    part: Literal["critic", "judge"],
+    profile: ProfileName,
+    out: Path,
+    *,
+    steps: int | None = None,
+    stop_at: int | None = None,
+    resume: bool = True,
+    device: str = "cpu",
+    degrade: Degrade | None = None,
+    vocabulary: str = "full",
+) -> Path:
+    """Train one perception network and save it in `out`; returns the folder.
+
+    Args:
+        part: which of the two.
+        profile: size and length.
+        out: receives training.pt, log.jsonl, config.json and model.safetensors.
+        steps: overrides the profile's length.
+        stop_at: pause after this step; nothing but the checkpoint is written then.
+        resume: go on from `out/training.pt` if it is there.
+        device: "cpu" or "cuda:0".
+        degrade: makes reconstructions; a third of every batch goes through it.
+        vocabulary: sub-vocabulary of the world.
+    """
+    recipe = (CRITIC if part == "critic" else JUDGE)[profile]
+    length = steps or recipe.steps
+    words = load_vocabulary(vocabulary)
+    config = perception_config(
+        part,
+        recipe,
+        {
+            "shapes": words.shape_names,
+            "colours": words.colour_names,
+            "patterns": words.pattern_names,
+            "sizes": words.size_names,
+            "settings": words.setting_names,
+        },
+    )
+    torch.manual_seed(SEEDS[part])
+    network = PerceptionNetwork(config).to(device, memory_format=torch.channels_last)
+    training = Training(network, optimisers(network, recipe.rate), out, decay=0.995, clip=5.0)
+    if resume:
+        training.resume()
+    stream = PictureStream(words, SEEDS[part], device=device)
+    held_out = PictureStream(words, HELD_OUT_SEED, device=device)
+
+    def loss_at(step: int) -> Losses:
+        batch = stream.batch(step * recipe.batch, recipe.batch)
+        rgb = batch.rgb
+        if degrade is not None:
+            third = len(rgb) // 3
+            rgb = torch.cat([degrade(rgb[:third]), rgb[third:]])
+        maps = network(augment(rgb, torch_generator(SEEDS[part], step, 1)))
+        return losses(config, network, maps, targets(config, batch, device))
+
+    def look(_step: int) -> Mapping[str, float]:
+        copy = PerceptionNetwork(config)
+        copy.load_state_dict({name: value.cpu() for name, value in training.average.state.items()})
+        batch = held_out.batch(0, 128)
+        return score_perceptions(Perceiver(copy).perceive_tensor(batch.rgb.cpu()), batch.seen).headline
+
+    training.run(
+        min(length, stop_at or length),
+        loss_at,
+        rate_at=lambda step: schedule(step, length),
+        every=min(200, length),
+        look=look,
+    )
+    if training.step < length:
+        return out
+    training.load_average()
+    save_perceiver(network, out)
+    return out
+
+
+def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str, Tensor]:
+    """What the heads should say.
+
+    Returns:
+        presence (N, 16, 16): a Gaussian bump at each centre for the centre detector, 0 or 1 for voting cells;
+        cells (M, 3): picture, row and column of every cell that predicts a thing; and per such cell box (M, 4) as
+        corners in fractions, distance (M,) as a logarithm, and a class index (M,) per attribute; setting (N,).
+    """
+    count = len(batch.seen)
+    presence = torch.zeros(count, GRID, GRID)
+    cells: list[tuple[int, int, int]] = []
+    things: list[Seen] = []
+    steps = torch.arange(GRID) + 0.5
+    centres = (steps / GRID * batch.ids.shape[-1]).long()
+    grid_ids = batch.ids.cpu()[:, centres][:, :, centres]
+    for picture, scene in enumerate(batch.seen):
+        for index, thing in enumerate(scene):
+            left, top, right, bottom = thing.box
+            x, y = (left + right) / 2 * GRID, (top + bottom) / 2 * GRID
+            column, row = min(GRID - 1, max(0, int(x))), min(GRID - 1, max(0, int(y)))
+            if config.architecture == "centre":
+                sigma_x, sigma_y = max(0.5, (right - left) * GRID / 6), max(0.5, (bottom - top) * GRID / 6)
+                bump = torch.exp(-(((steps - 0.5 - column) / sigma_x) ** 2)[None, :] / 2 - (((steps - 0.5 - row) / sigma_y) ** 2)[:, None] / 2)
+                presence[picture] = torch.maximum(presence[picture], bump)
+                cells.append((picture, row, column))
+                things.append(thing)
+            else:
+                own = (grid_ids[picture] == index).nonzero().tolist() or [[row, column]]
+                for cell_row, cell_column in own:
+                    presence[picture, cell_row, cell_column] = 1.0
+                    cells.append((picture, cell_row, cell_column))
+                    things.append(thing)
+    result = {
+        "presence": presence,
+        "cells": torch.tensor(cells, dtype=torch.long).reshape(-1, 3),
+        "box": torch.tensor([thing.box for thing in things]).reshape(-1, 4),
+        "distance": torch.tensor([thing.distance for thing in things]).log(),
+        "setting": torch.tensor([config.settings.index(scene.setting) for scene in batch.scenes]),
+    }
+    for name in ATTRIBUTES:
+        index = {word: i for i, word in enumerate(config.names(name))}
+        result[name] = torch.tensor([index[getattr(thing, name)] for thing in things], dtype=torch.long)
+    return {name: value.to(device) for name, value in result.items()}
+
+
+def losses(config: PerceptionConfig, network: PerceptionNetwork, maps: dict[str, Tensor], wanted: dict[str, Tensor]) -> Losses:
+    """Penalty-reduced focal loss for presence, cross-entropy for classes, smooth L1 for box and distance."""
+    picture, row, column = wanted["cells"].unbind(1)
+    scale = 20.0
+    logits = maps["presence"][:, 0]
+    result = {"presence": _focal(logits, wanted["presence"]) / max(1, len(wanted["presence"])) * 0.5}
+    boxes = network.boxes(maps["box"])[picture, :, row, column]
+    result["box"] = F.smooth_l1_loss(boxes * scale, wanted["box"] * scale, beta=0.2)
+    result["distance"] = 2 * F.smooth_l1_loss(maps["distance"][picture, 0, row, column], wanted["distance"], beta=0.05)
+    for name in ATTRIBUTES:
+        result[name] = F.cross_entropy(maps[name][picture, :, row, column], wanted[name])
+    result["setting"] = 0.3 * F.cross_entropy(maps["setting"], wanted["setting"])
+    return result
+
+
+def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
+    """CenterNet's focal loss (alpha 2, beta 4), summed; cells that are wholly present count as positive."""
+    chance = logits.sigmoid().clamp(1e-4, 1 - 1e-4)
+    positive = wanted > 0.999
+    gain = torch.where(
+        positive,
+        (1 - chance) ** 2 * chance.log(),
+        (1 - wanted) ** 4 * chance**2 * (1 - chance).log(),
+    )
+    return -gain.sum()

@@ -1,0 +1,126 @@
+"""Puts trained weights where the project ships them, with a card of measured figures, if they measure better.
+
+History keeps every copy of a weight file, so a replacement has to earn its bytes.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from diffusers import AutoencoderKL
+
+from models.embedded.painter import load_painter
+from models.embedded.perception import load_perceiver
+from models.embedded.training.measure import (
+    MEASURE_SEED,
+    measure_painter,
+    measure_perception,
+    reconstructions,
+    write_card,
+)
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+Part = Literal["painter", "critic", "judge"]
+Card = dict[str, object]
+
+
+class NotBetter(RuntimeError):
+    """The new weights do not measure better than the shipped ones."""
+
+
+def ship_perception(
+    part: Literal["critic", "judge"], source: Path, recipe: Mapping[str, object], *, autoencoder: Path | None, pictures: int = 1000, weights: Path = WEIGHTS
+) -> Card:
+    """Measure the perception model in `source` on held-out renders (and reconstructions) and ship it.
+
+    Raises:
+        NotBetter: the shipped one reads as many whole scenes.
+    """
+    perceiver = load_perceiver(source)
+    clean = measure_perception(perceiver, "full", pictures)
+    card: Card = {
+        "part": part,
+        "score": clean.headline["whole_scene"],
+        "recipe": dict(recipe),
+        "measured": {"pictures": pictures, "seed": MEASURE_SEED, "renders": _rounded(clean.headline)},
+        "confusions": clean.confusions(),
+    }
+    if autoencoder is not None:
+        degrade = reconstructions(AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval())  # pyright: ignore[reportArgumentType]
+        vocabulary = str(recipe.get("autoencoder_vocabulary", "cpu"))
+        read = measure_perception(perceiver, vocabulary, pictures // 2, degrade)
+        plain = measure_perception(perceiver, vocabulary, pictures // 2)
+        card["reconstructions"] = {
+            "vocabulary": vocabulary,
+            "renders": _rounded(plain.headline),
+            "reconstructed": _rounded(read.headline),
+            "confusions": read.confusions(),
+        }
+
+    def copy(target: Path) -> None:
+        for name in ("config.json", "model.safetensors"):
+            shutil.copy2(source / name, target / name)
+
+    return _ship(weights / part, card, copy)
+
+
+def ship_painter(
+    source: Path,
+    recipe: Mapping[str, object],
+    *,
+    judge: Path,
+    vocabulary: str,
+    steps: int,
+    guidance: float,
+    per_family: int = 50,
+    weights: Path = WEIGHTS,
+) -> Card:
+    """Measure single samples of the pipeline in `source` by the judge, in both wordings, and ship it.
+
+    Raises:
+        NotBetter: the shipped one's canonical mean is as high.
+    """
+    pipeline, eyes = load_painter(source), load_perceiver(judge)
+    measured = {
+        wording: measure_painter(pipeline, eyes, vocabulary, per_family, wording=wording, steps=steps, guidance=guidance)
+        for wording in ("canonical", "heldout")
+    }
+    card: Card = {
+        "part": "painter",
+        "score": measured["canonical"]["mean"]["strict"],
+        "vocabulary": vocabulary,
+        "steps": steps,
+        "guidance": guidance,
+        "closed_vocabulary": True,
+        "recipe": dict(recipe),
+        "measured": {
+            "by": "judge",
+            "per_family": per_family,
+            "seed": MEASURE_SEED,
+            **{wording: {family: _rounded(row) for family, row in rows.items()} for wording, rows in measured.items()},
+        },
+    }
+    return _ship(weights / "painter", card, lambda target: _copy_tree(source, target))
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def _ship(target: Path, card: Card, copy: Callable[[Path], None]) -> Card:
+    old = target / "card.json"
+    if old.exists():
+        score = float(json.loads(old.read_text("utf-8"))["score"])
+        if score >= float(str(card["score"])):
+            raise NotBetter(f"{target.name}: the new weights score {card['score']}, the shipped ones {score}; keeping those")
+        shutil.rmtree(target)
+    target.mkdir(parents=True)
+    copy(target)
+    write_card(target, card)
+    return card
+
+
+def _rounded(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in row.items()}

@@ -1,0 +1,50 @@
+"""Does a prompt fit a pipeline's tokenizer? Too long is refused with the numbers, never cut.
+
+Knows nothing about what the words mean.
+"""
+
+import inspect
+from typing import Any
+
+from models.backends import Backend
+from models.tool import ToolError
+
+
+def text_tokenizer(backend: Backend, pipeline: Any) -> tuple[Any, int]:
+    """The tokenizer that carries the whole text, and how many tokens it may give, special tokens included.
+
+    Pipelines with several text encoders read the text with the longest of them and take a short summary from
+    the others: Flux reads 512 T5 tokens and pools the first 77 CLIP tokens.
+    """
+    tokenizers = [
+        part
+        for name, part in pipeline.components.items()
+        if name.startswith("tokenizer") and part is not None
+    ]
+    longest = max(tokenizers, key=lambda tokenizer: tokenizer.model_max_length)
+    asked = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
+    bound = backend.max_prompt_tokens or (asked.default if asked else longest.model_max_length)
+    return longest, min(longest.model_max_length, bound)
+
+
+def check_prompt(backend: Backend, pipeline: Any, prompt: str) -> None:
+    """Refuse a prompt that the backend would cut, or paint as something else.
+
+    Raises:
+        ToolError: the prompt has too many tokens, or words outside a closed vocabulary.
+    """
+    tokenizer, most = text_tokenizer(backend, pipeline)
+    ids: list[int] = tokenizer(prompt, verbose=False).input_ids
+    if len(ids) > most:
+        raise ToolError(
+            f"the prompt has {len(ids)} tokens and {backend.name} reads {most}: "
+            f"shorten it, it starts {prompt[:60]!r}"
+        )
+    if backend.closed_vocabulary and tokenizer.unk_token_id in ids:
+        offsets: list[tuple[int, int]] = tokenizer(prompt, return_offsets_mapping=True).offset_mapping
+        spans = [span for token, span in zip(ids, offsets, strict=True) if token == tokenizer.unk_token_id]
+        unknown = dict.fromkeys(prompt[start:end] for start, end in spans)
+        raise ToolError(
+            f"{backend.name} does not know {', '.join(map(repr, unknown))}: use words of its small world, "
+            "or a real backend such as black-forest-labs/FLUX.1-schnell"
+        )

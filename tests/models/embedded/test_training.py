@@ -1,0 +1,90 @@
+"""The recipes' `tiny` profiles: losses fall, a stopped training goes on exactly, what is saved loads."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, FluxPipeline
+
+from models.embedded.painter import load_painter
+from models.embedded.perception import load_perceiver
+from models.embedded.training import autoencoder, painter, perception
+
+
+def losses(out: Path, name: str) -> list[float]:
+    return [json.loads(line)[name] for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def tiny_autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return autoencoder.train("tiny", tmp_path_factory.mktemp("autoencoder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_critic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return perception.train("critic", "tiny", tmp_path_factory.mktemp("critic"), vocabulary="tiny")
+
+
+def test_autoencoder_learns_and_normalises_its_latents(tiny_autoencoder: Path, tmp_path: Path) -> None:
+    autoencoder.train("tiny", tmp_path, steps=2)
+    assert losses(tiny_autoencoder, "pixels")[-1] < 0.9 * losses(tmp_path, "pixels")[0]
+    loaded = AutoencoderKL.from_pretrained(tiny_autoencoder / "autoencoder")
+    assert loaded.config["shift_factor"] is not None and loaded.config["scaling_factor"] > 0
+
+
+@pytest.mark.parametrize("part", ["critic", "judge"])
+def test_perception_learns_and_goes_on_to_the_step(part: str, tmp_path: Path) -> None:
+    assert part in ("critic", "judge")
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    perception.train(part, "tiny", whole, steps=6, vocabulary="tiny")
+    # A training that is stopped keeps its length, so the schedule is that of the whole.
+    stopped = perception.train(part, "tiny", halves, steps=6, stop_at=3, vocabulary="tiny")
+    assert not (stopped / "model.safetensors").exists()
+    perception.train(part, "tiny", halves, steps=6, vocabulary="tiny")
+    a, b = (torch.load(folder / "training.pt", weights_only=True) for folder in (whole, halves))
+    assert a["step"] == b["step"] == 6
+    assert all(torch.equal(a["module"][name], b["module"][name]) for name in a["module"])
+    assert load_perceiver(whole).network.config.shapes == ("sphere", "cube")
+
+
+def test_the_two_perception_networks_are_different_in_kind() -> None:
+    words = {"shapes": ("cube",), "colours": ("red",), "patterns": ("plain",), "sizes": ("large",), "settings": ("studio",)}
+    made = [
+        perception.PerceptionNetwork(perception.perception_config(part, recipe["tiny"], words))
+        for part, recipe in (("critic", perception.CRITIC), ("judge", perception.JUDGE))
+    ]
+    assert type(made[0].backbone) is not type(made[1].backbone)
+    assert perception.SEEDS["critic"] != perception.SEEDS["judge"]
+
+
+def test_painter_learns_and_stock_diffusers_paints_with_it(tiny_autoencoder: Path, tiny_critic: Path, tmp_path: Path) -> None:
+    folder = painter.train("tiny", tmp_path, autoencoder=tiny_autoencoder / "autoencoder", critic=tiny_critic, steps=30)
+    [row] = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text("utf-8").splitlines()]
+    assert 0 <= row["held_out_mean"] <= 1
+    first = painter.train("tiny", tmp_path / "short", autoencoder=tiny_autoencoder / "autoencoder", steps=2)
+    assert first.is_dir()
+    assert row["velocity"] < losses(tmp_path / "short", "velocity")[0]
+    stock = FluxPipeline.from_pretrained(folder)
+    stock.set_progress_bar_config(disable=True)
+    ours = load_painter(folder)
+    pictures = [
+        pipeline(
+            "a photo of a red cube",
+            height=128,
+            width=128,
+            num_inference_steps=2,
+            guidance_scale=1.0,
+            max_sequence_length=painter.TEXT_TOKENS,
+            generator=torch.Generator().manual_seed(3),
+            output_type="np",
+        ).images
+        for pipeline in (stock.to(torch.float32), ours)
+    ]
+    assert pictures[0].shape == (1, 128, 128, 3)
+    assert (pictures[0] == pictures[1]).all()
+
+
+def test_packing_is_that_of_the_pipeline() -> None:
+    latents = torch.randn(2, 16, 16, 16)
+    assert torch.equal(painter.pack(latents), FluxPipeline._pack_latents(latents, 2, 16, 16, 16))
