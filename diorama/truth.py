@@ -86,7 +86,7 @@ def mismatches(graph: SceneGraph, seen: Sequence[Seen], setting: str | None = No
     it would fit a group of its shape, else "extra". A relation must hold between every pair of the two groups, as in
     GenEval. An empty list means: the picture shows what was asked, and nothing else.
     """
-    members, extra = _assign(graph, seen)
+    members, extra = assign(graph, seen)
     found: list[Mismatch] = []
     for index, group in enumerate(graph.groups):
         found += _group_mismatches(index, group, seen, members[index])
@@ -123,7 +123,7 @@ def _disagreement(group: Group, thing: Seen) -> float:
     )
 
 
-def _assign(graph: SceneGraph, seen: Sequence[Seen]) -> tuple[list[list[int]], list[int]]:
+def assign(graph: SceneGraph, seen: Sequence[Seen]) -> tuple[list[list[int]], list[int]]:
     """Positions in `seen` per group (at most its count, or more where a surplus thing fits it), and the rest."""
     members: list[list[int]] = [[] for _ in graph.groups]
     slots = [index for index, group in enumerate(graph.groups) for _ in range(group.count)]

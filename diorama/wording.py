@@ -13,7 +13,7 @@ from diorama.graph import Group, SceneGraph
 from diorama.phrases import MANNERS, NUMBERS, OF_IT, ORDINALS, PATTERN_NOUNS, PLACES
 from diorama.styles import TRAINING, Style
 from diorama.telling import GRAMMAR, Telling, setting_phrases
-from diorama.vocabulary import load_vocabulary
+from diorama.vocabulary import Vocabulary, load_vocabulary
 
 TEXT_LENGTH = 39
 """Word tokens that the embedded painter reads besides its end token; a longer prompt is refused."""
@@ -77,9 +77,9 @@ def find_style(name: str) -> Style:
 
 
 @cache
-def lexicon() -> tuple[str, ...]:
-    """Every word token that any style can say, sorted: the word list of the embedded tokenizer."""
-    full = load_vocabulary()
+def lexicon(vocabulary: Vocabulary | None = None) -> tuple[str, ...]:
+    """Every word token that any style can say about `vocabulary` (None: the full one), sorted."""
+    full = vocabulary or load_vocabulary()
     found: set[str] = set(words(GRAMMAR))
     for style in STYLES.values():
         for template in (*style.opener, *style.group, *style.relation, *style.setting, style.joiner):
@@ -87,11 +87,11 @@ def lexicon() -> tuple[str, ...]:
     for manner in MANNERS.values():
         found.update(words(" ".join(manner.values())))
     found.update(words(" ".join([*PLACES.values(), *(text for pair in OF_IT.values() for text in pair)])))
-    found.update(words(" ".join([*NUMBERS, *ORDINALS, "1 2 3 4 5 6", *PATTERN_NOUNS.values()])))
+    found.update(words(" ".join([*NUMBERS, *ORDINALS, "1 2 3 4 5 6"])))
     for shape in full.shapes:
         found.update(words(" ".join([shape.name, shape.plural, *shape.aliases])))
     for entry in (*full.colours, *full.patterns, *full.sizes):
-        found.update(words(entry.name))
+        found.update(words(f"{entry.name} {PATTERN_NOUNS.get(entry.name, '')}"))
     for setting in full.settings:
         found.update(words(f"{setting.name} {setting.phrase}"))
     return tuple(sorted(found))

@@ -47,6 +47,8 @@ class Defaults(BaseModel):
     """A longer prompt is refused; None takes the tokenizer's own length."""
     closed_vocabulary: bool = False
     """Whether a word that the tokenizer does not know is refused instead of painted as something else."""
+    vocabulary: str | None = None
+    """The diorama's (sub-)vocabulary that an embedded painter was taught."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads to paint with, where pixels must be the same at any load; None takes the executor's."""
     notes: str = ""

@@ -4,7 +4,7 @@ Knows how the parts fit together and how they are saved. Knows nothing about tra
 except the words in its tokenizer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -46,9 +46,22 @@ def build_autoencoder(channels: Sequence[int]) -> AutoencoderKL:
     )
 
 
-def build_tokenizer(lexicon: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over `lexicon`, padding every prompt to TEXT_TOKENS and closing it with an end token."""
-    words = {token: index for index, token in enumerate([PAD, END, START, UNKNOWN, *lexicon])}
+def count_tokens(lexicon: Sequence[str]) -> int:
+    """Rows of an embedding for `lexicon` and the special tokens."""
+    return len(lexicon) + 4
+
+
+def build_tokenizer(lexicon: Sequence[str], known: Collection[str] | None = None) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer over `lexicon`, padding every prompt to TEXT_TOKENS and closing it with an end token.
+
+    Words that are not `known` (None: all are) keep their numbers for a painter that may learn them later, but this
+    tokenizer reads them as unknown: a painter that never saw orange must not be asked for it in silence.
+    """
+    words = {
+        token: index
+        for index, token in enumerate([PAD, END, START, UNKNOWN, *lexicon])
+        if known is None or index < 4 or token in known
+    }
     tokenizer = Tokenizer(WordLevel(words, unk_token=UNKNOWN))
     tokenizer.normalizer = Lowercase()  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.pre_tokenizer = Whitespace()  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,7 +1,7 @@
 """Two perception networks that share nothing: the critic looks inside the loop, the judge only measures.
 
 The critic is a residual centre detector (CenterNet, arXiv 1904.07850: one peak per thing on a stride-8 heatmap). The
-judge is a patch network of depthwise blocks in which every cell that sees a thing predicts that thing whole (FCOS,
+judge is a plain dilated network in which every cell that sees a thing predicts that thing whole (FCOS,
 arXiv 1904.01355), and the votes are merged. Neither knows the prompt, the renderer or how it was trained.
 """
 
@@ -85,36 +85,29 @@ class CentreBackbone(nn.Module):
         return self.blocks(self.down(F.relu(self.stem(pictures))))
 
 
-class DepthwiseBlock(nn.Module):
-    """A ConvNeXt block (arXiv 2201.03545): 7x7 depthwise convolution, layer norm, a pointwise MLP, scaled residual."""
+class DilatedBackbone(nn.Module):
+    """Pictures (N, 3, 128, 128) to features (N, width, 16, 16): plain convolutions, max pooling, growing dilation.
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(width, width, 7, 1, 3, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.widen = nn.Linear(width, 3 * width)
-        self.narrow = nn.Linear(3 * width, width)
-        self.scale = nn.Parameter(torch.full((width,), 0.1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
-        y = self.narrow(F.gelu(self.widen(y))) * self.scale
-        return x + y.permute(0, 3, 1, 2)
-
-
-class PatchBackbone(nn.Module):
-    """Pictures (N, 3, 128, 128) to features (N, width, 16, 16): 4x4 patches, mixed by depthwise blocks in two stages."""
+    No residual connections (VGG, arXiv 1409.1556); `depth` dilated layers at the end let every cell see half the
+    picture (arXiv 1511.07122).
+    """
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
-        half = width // 2
-        self.patches = nn.Conv2d(3, half, 4, 4)
-        self.fine = nn.Sequential(*[DepthwiseBlock(half) for _ in range(2)])
-        self.merge = nn.Conv2d(half, width, 2, 2)
-        self.coarse = nn.Sequential(*[DepthwiseBlock(width) for _ in range(depth)])
+        quarter, half = width // 4, width // 2
+        layers = [_plain(3, quarter, 7, stride=2), nn.MaxPool2d(2)]
+        layers += [_plain(quarter, half, 3), _plain(half, half, 3), nn.MaxPool2d(2), _plain(half, width, 3)]
+        layers += [_plain(width, width, 3, dilation=min(2**level, 4)) for level in range(depth)]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.coarse(self.merge(self.fine(self.patches(pictures))))
+        return self.layers(pictures)
+
+
+def _plain(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Module:
+    padding = dilation * (kernel // 2)
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.SiLU())
 
 
 class PerceptionNetwork(nn.Module):
@@ -123,7 +116,7 @@ class PerceptionNetwork(nn.Module):
     def __init__(self, config: PerceptionConfig) -> None:
         super().__init__()
         self.config = config
-        backbone = CentreBackbone if config.architecture == "centre" else PatchBackbone
+        backbone = CentreBackbone if config.architecture == "centre" else DilatedBackbone
         self.backbone = backbone(config.width, config.depth)
         self.neck = nn.Conv2d(config.width, config.width, 3, 1, 1)
         self.heads = nn.ModuleDict({name: nn.Conv2d(config.width, n, 1) for name, n in config.channels.items()})

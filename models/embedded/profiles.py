@@ -68,8 +68,8 @@ CRITIC: dict[ProfileName, PerceptionProfile] = {
 
 JUDGE: dict[ProfileName, PerceptionProfile] = {
     "tiny": PerceptionProfile(16, 1, steps=30, batch=8),
-    "cpu": PerceptionProfile(128, 4, steps=1000, batch=32, rate=2e-3),
-    "gpu": PerceptionProfile(192, 8, steps=8000, batch=128, rate=1.5e-3),
+    "cpu": PerceptionProfile(96, 4, steps=800, batch=32, rate=2e-3),
+    "gpu": PerceptionProfile(128, 6, steps=6000, batch=128, rate=2e-3),
 }
 
 PAINTER: dict[ProfileName, PainterProfile] = {

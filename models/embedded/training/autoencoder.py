@@ -55,7 +55,7 @@ def train(
     length = steps or recipe.steps
     words = load_vocabulary(recipe.vocabulary)
     torch.manual_seed(SEED)
-    network = AutoencoderTraining(build_autoencoder(recipe.channels), words).to(device, memory_format=torch.channels_last)
+    network = AutoencoderTraining(build_autoencoder(recipe.channels), words).to(device)
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995)
     if resume:
         training.resume()
@@ -84,7 +84,7 @@ def train(
     if training.step < length:
         return out
     training.load_average()
-    autoencoder = network.autoencoder.cpu().to(memory_format=torch.contiguous_format)
+    autoencoder = network.autoencoder.cpu()
     _normalise(autoencoder, held_out.batch(1000, min(256, 8 * recipe.batch)).rgb.cpu())
     autoencoder.save_pretrained(out / "autoencoder", safe_serialization=True)
     return out
@@ -110,7 +110,6 @@ def _crops(batch: Pictures, x: Tensor, ids: Tensor, rng: np.random.Generator, co
 def losses(network: AutoencoderTraining, words: Vocabulary, batch: Pictures, x: Tensor, ids: Tensor, rng: torch.Generator) -> Losses:
     """Weighted reconstruction, KL, and the reader's loss. `x` is (N, 3, S, S) in -1..1, `ids` (N, S, S)."""
     autoencoder = network.autoencoder
-    x = x.contiguous(memory_format=torch.channels_last)
     moments = autoencoder.encoder(x)
     mean, logvar = moments.float().chunk(2, 1)
     logvar = logvar.clamp(-12, 6)

@@ -25,10 +25,12 @@ from models.embedded.painter import (
     build_text_encoder,
     build_tokenizer,
     build_transformer,
+    count_tokens,
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
 from models.embedded.training.latents import NONE, TOKENS, LatentCache
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
+from models.embedded.training.samples import draw_samples
 from models.embedded.training.stream import PictureStream
 from models.embedded.training.text import TextReader, graph_targets
 
@@ -114,12 +116,12 @@ def train(
     length = steps or recipe.steps
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
-    tokenizer = build_tokenizer(lexicon())
+    tokenizer = build_tokenizer(lexicon(), lexicon(words))
     stream = PictureStream(words, SEED, device=device)
     cache = LatentCache(stream, out / "latents", scenes or recipe.scenes)
     cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]
     torch.manual_seed(SEED)
-    network = PainterTraining(recipe, len(tokenizer)).to(device)
+    network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
     captions = Captions(stream.world, tokenizer, device)
     _learn_to_read(network, captions, recipe, out / "text", resume)
     training = Training(network, optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY), out, decay=0.999)
@@ -132,26 +134,43 @@ def train(
         rows = torch.from_numpy(rng.integers(len(data["index"]), size=recipe.batch)).to(device)
         return losses(network, captions, {name: value[rows] for name, value in data.items()}, rng, torch_generator(SEED, step))
 
-    def pipeline() -> FluxPipeline:
-        copy = PainterTraining(recipe, len(tokenizer))
-        copy.load_state_dict({name: value.cpu() for name, value in training.average.state.items()})
-        copy = copy.eval()
-        return assemble(copy.transformer, copy.text_encoder, copy.pooled_encoder, tokenizer, vae.cpu(), SHIFT)  # pyright: ignore[reportArgumentType]
-
     def look(step: int) -> Mapping[str, float]:
-        from models.embedded.training.samples import draw_samples
-
-        return draw_samples(pipeline(), recipe.vocabulary, critic, out / "samples" / f"{step:07d}.png", device=device)
+        pipeline = build_pipeline(recipe, training.average.state, vae)
+        return draw_samples(pipeline, recipe.vocabulary, critic, out / "samples" / f"{step:07d}.png", device=device)
 
     def rate_at(step: int) -> float:
         return schedule(step, length, warmup=200, decay=0.4 if finish else 0.0)
 
     training.run(length, loss_at, rate_at=rate_at, every=min(1000, length), look=look)
-    painter = pipeline()
-    for part in (painter.transformer, painter.text_encoder, painter.text_encoder_2, painter.vae):
+    return save_painter(build_pipeline(recipe, training.average.state, vae), out / "painter")
+
+
+def export(profile: ProfileName, out: Path, autoencoder: Path) -> Path:
+    """Save the painter as it is at the last checkpoint in `out`, without ending its training; returns the folder.
+
+    Raises:
+        FileNotFoundError: `out` holds no checkpoint.
+    """
+    state = torch.load(out / "training.pt", map_location="cpu", weights_only=True)
+    vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
+    return save_painter(build_pipeline(PAINTER[profile], state["average"], vae), out / "painter")
+
+
+def build_pipeline(recipe: PainterProfile, average: Mapping[str, Tensor], vae: AutoencoderKL) -> FluxPipeline:
+    """The averaged weights as a pipeline on the CPU; its tokenizer knows the recipe's sub-vocabulary only."""
+    network = PainterTraining(recipe, count_tokens(lexicon()))
+    network.load_state_dict({name: value.cpu() for name, value in average.items()})
+    network = network.eval()
+    tokenizer = build_tokenizer(lexicon(), lexicon(load_vocabulary(recipe.vocabulary)))
+    return assemble(network.transformer, network.text_encoder, network.pooled_encoder, tokenizer, vae.cpu(), SHIFT)
+
+
+def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
+    """Write the pipeline in fp16."""
+    for part in (pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2, pipeline.vae):
         part.to(torch.float16)
-    painter.save_pretrained(out / "painter", safe_serialization=True)
-    return out / "painter"
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
 
 
 class Captions:

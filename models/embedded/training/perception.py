@@ -70,7 +70,7 @@ def train(
         },
     )
     torch.manual_seed(SEEDS[part])
-    network = PerceptionNetwork(config).to(device, memory_format=torch.channels_last)
+    network = PerceptionNetwork(config).to(device)
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995, clip=5.0)
     if resume:
         training.resume()

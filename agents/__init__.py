@@ -1,0 +1,1 @@
+"""Who thinks: one file per role, and the minds that can play it. No torch, no graph."""

@@ -1,0 +1,24 @@
+"""Works a changed sentence into a prompt where no exact span can be replaced (the fallback of A.3 step 1)."""
+
+from agents.evidence import Evidence, Sentence
+from agents.role import Role
+
+
+class MergeRequest(Evidence):
+    """A prompt, one of its sentences, and what that sentence should say instead."""
+
+    prompt: str
+    sentence: Sentence
+    replacement: str
+
+
+class Merged(Evidence):
+    """The whole prompt with the change worked in."""
+
+    prompt: str
+
+INSTRUCTIONS = """\
+Work the replacement into the prompt in place of the sentence. Leave every other sentence as it is, to the letter.
+"""
+
+MERGE = Role("merge", MergeRequest, Merged, INSTRUCTIONS)

@@ -1,0 +1,1 @@
+"""One file per benchmark, their baselines, and the report."""

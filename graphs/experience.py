@@ -1,0 +1,92 @@
+"""What a round takes from memory and what it gives back. Knows no node and no mind."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from agents.evidence import Error, Lesson
+from agents.propose import PatternChoice
+from graphs.context import Studio
+from graphs.seeds import derive_seed
+from graphs.state import Candidate, Experience, RefineState
+from memory.episodes import Episode
+
+LESSONS_PER_ERROR = 3
+SIMILAR = 0.3
+"""Lessons whose words are less like the error's (cosine) are no lessons for it."""
+
+
+def remember(state: RefineState, studio: Studio, round_number: int) -> Experience:
+    """What memory says at the beginning of a round; a replay hears what was said the first time.
+
+    Without memory there are no lessons and all patterns weigh the same.
+    """
+    if not state.request.ablation.memory:
+        return Experience(patterns=_weigh_equally(studio))
+    if studio.remembered is not None:
+        return studio.remembered.get(str(round_number)) or Experience(patterns=_weigh_equally(studio))
+    errors = state.open_errors
+    patterns = _sample_patterns(state, studio, round_number) if errors else _weigh_equally(studio)
+    lessons = {lesson: None for error in errors for lesson in _recall(error, studio, state.request.backend)}
+    return Experience(lessons=tuple(lessons), patterns=patterns)
+
+
+def record_round(state: RefineState, studio: Studio) -> None:
+    """Add what each of the round's edits did to the rating, against the base prompt on the same seed.
+
+    Only what was painted side by side is recorded; a replay records nothing.
+    """
+    if studio.episodes is None or not studio.learning or not state.request.ablation.memory:
+        return
+    newcomers = [c for c in state.candidates.values() if c.round == state.round and c.base is not None]
+    studio.episodes.add([episode for candidate in newcomers for episode in _episodes(state, candidate)])
+
+
+def _weigh_equally(studio: Studio) -> tuple[PatternChoice, ...]:
+    return tuple(PatternChoice(name=name, weight=1.0) for name in studio.patterns)
+
+
+def _sample_patterns(state: RefineState, studio: Studio, round_number: int) -> tuple[PatternChoice, ...]:
+    if studio.posterior is None or not studio.patterns:
+        return _weigh_equally(studio)
+    kinds = sorted({error.kind for error in state.open_errors})
+    rng = np.random.default_rng(derive_seed(state.request.seed, "patterns", round_number))
+    weights = studio.posterior.sample(studio.patterns, kinds, state.request.backend, rng)
+    return tuple(PatternChoice(name=name, weight=weight) for name, weight in weights.items())
+
+
+def _recall(error: Error, studio: Studio, backend: str) -> Iterator[Lesson]:
+    if studio.episodes is None:
+        return
+    text = error.span.text if error.span else error.target
+    for episode, similarity in studio.episodes.recall(error.kind, text, backend, LESSONS_PER_ERROR):
+        if similarity >= SIMILAR:
+            yield Lesson(
+                kind=error.kind,
+                before=episode.before,
+                after=episode.after,
+                pattern=episode.pattern,
+                rating_change=episode.rating_change,
+                backend=episode.backend,
+                similarity=round(similarity, 6),
+            )
+
+
+def _episodes(state: RefineState, candidate: Candidate) -> Iterator[Episode]:
+    base = state.candidates[candidate.base] if candidate.base is not None else None
+    for view in candidate.views:
+        rival = base.view_at(view.seed) if base else None
+        if not view.rating or not rival or not rival.rating:
+            continue
+        for edit in candidate.edits:
+            kinds = sorted({state.errors[key].kind for key in edit.error_ids if key in state.errors})
+            for kind in kinds:
+                yield Episode(
+                    kind=kind,
+                    before=edit.before.text,
+                    after=edit.after,
+                    pattern=edit.pattern,
+                    rating_change=round(view.rating.mean - rival.rating.mean, 6),
+                    backend=state.request.backend,
+                    run_id=state.run_id,
+                )

@@ -1,0 +1,95 @@
+"""What a picture's answers say is wrong with it, and how sentences follow their words through edits.
+
+Both are exact rules, so that looking at a candidate costs one answer and one rating and nothing else.
+Knows no mind.
+"""
+
+from collections.abc import Sequence
+
+from agents.evidence import Answer, Edit, Error, ErrorKind, Question, Sentence, Span
+
+_KINDS: dict[str, ErrorKind] = {"existence": "missing"}
+
+
+def find_faults(
+    questions: Sequence[Question], answers: Sequence[Answer], round_number: int
+) -> tuple[Error, ...]:
+    """One error per question answered no whose parents were answered yes; what hangs on a no means nothing.
+
+    The severity is the probability of no.
+    """
+    by_id = {answer.question_id: answer for answer in answers}
+    denied = {key for key, answer in by_id.items() if answer.verdict == "no"}
+    meaningless: set[str] = set()
+    faults: list[Error] = []
+    for question in questions:
+        if any(parent in denied or parent in meaningless for parent in question.depends_on):
+            meaningless.add(question.id)
+        elif question.id in denied:
+            faults.append(_fault(question, by_id[question.id], round_number))
+    return tuple(faults)
+
+
+def _fault(question: Question, answer: Answer, round_number: int) -> Error:
+    return Error(
+        id=f"fault-{question.id}",
+        kind=_KINDS.get(question.kind) or _as_error_kind(question.kind),
+        target=question.target,
+        description=answer.evidence or f"no: {question.text}",
+        sentence_ids=(question.sentence_id,),
+        severity=1.0 - answer.p_yes,
+        sources=("vqa",),
+        found_in_round=round_number,
+    )
+
+
+def _as_error_kind(kind: str) -> ErrorKind:
+    match kind:
+        case "count" | "colour" | "pattern" | "size" | "position" | "background" | "extra":
+            return kind
+        case _:
+            raise ValueError(f"question kind {kind!r} names no kind of error")
+
+
+def follow_sentences(sentences: Sequence[Sentence], edits: Sequence[Edit]) -> tuple[Sentence, ...] | None:
+    """The same sentences, their spans moved to where `edits` put their words.
+
+    None if an edit reaches over a sentence's edge or leaves it without words: then only taking the edited
+    prompt apart again can tell which words are whose.
+    """
+    moved: list[Sentence] = []
+    for sentence in sentences:
+        start, end, text = sentence.span.start, sentence.span.end, sentence.span.text
+        shift = 0
+        for edit in sorted(edits, key=lambda edit: edit.before.start, reverse=True):
+            before, grown = edit.before, len(edit.after) - len(edit.before.text)
+            if before.end <= start:
+                shift += grown
+            elif start <= before.start and before.end <= end:
+                at = before.start - start
+                text = text[:at] + edit.after + text[at + len(before.text) :]
+            elif before.start < end:
+                return None
+        if not text:
+            return None
+        span = Span(start=start + shift, end=start + shift + len(text), text=text)
+        moved.append(sentence.model_copy(update={"span": span}))
+    return tuple(moved)
+
+
+def whole_span(prompt: str) -> Span:
+    """All of the prompt."""
+    return Span(start=0, end=len(prompt), text=prompt)
+
+
+def widen_spans(errors: Sequence[Error], sentences: Sequence[Sentence], prompt: str) -> tuple[Error, ...]:
+    """Give each error without a span its first sentence's, or the whole prompt where no sentence is named."""
+    spans = {sentence.id: sentence.span for sentence in sentences}
+    return tuple(
+        error
+        if error.span
+        else error.model_copy(
+            update={"span": next((spans[i] for i in error.sentence_ids if i in spans), whole_span(prompt))}
+        )
+        for error in errors
+    )

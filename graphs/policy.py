@@ -1,0 +1,122 @@
+"""How the picture budget is spent: what to paint next, and when to stop. Pure functions of the state.
+
+One round: the incumbent's prompt and its new candidates are painted on one fresh seed (common random
+numbers, so that prompts and not luck are compared), then the best arm's best member is painted on further
+seeds. Every picture of the run competes for being returned. Knows no mind, no executor and no graph.
+"""
+
+import numpy as np
+
+from graphs.arms import best_member, sample_ratings
+from graphs.request import RunStatus
+from graphs.seeds import derive_seed, picture_seed
+from graphs.state import ORIGINAL, Candidate, PlannedPicture, RefineState, View
+
+DEEPENING = 3
+"""Further pictures for a round's best candidate: with the one that won the round it then has four."""
+PLATEAU_ROUNDS = 3
+"""Rounds without a better incumbent after which a run ends, if there is nothing new to propose either."""
+
+
+def fresh_seeds(state: RefineState, count: int) -> list[int]:
+    """The run's next `count` seeds with which nothing was painted yet."""
+    used = {view.seed for _, view in state.views}
+    seeds: list[int] = []
+    number = len(used)
+    while len(seeds) < count:
+        seed = picture_seed(state.request.seed, number)
+        if seed not in used:
+            seeds.append(seed)
+            used.add(seed)
+        number += 1
+    return seeds
+
+
+def plan_exploration(
+    state: RefineState, base: Candidate, newcomers: list[Candidate]
+) -> tuple[PlannedPicture, ...]:
+    """The base and as many newcomers as the budget allows, all on one fresh seed.
+
+    The last picture of a budget goes to a newcomer: painting the base again would compare it with nothing.
+    """
+    [seed] = fresh_seeds(state, 1)
+    prompts = [base.id] if state.pictures_left > 1 else []
+    prompts += [candidate.id for candidate in newcomers[: state.pictures_left - len(prompts)]]
+    return tuple(PlannedPicture(candidate=key, seed=seed) for key in prompts)
+
+
+def plan_repainting(state: RefineState) -> tuple[PlannedPicture, ...]:
+    """With nothing new to try: a round's worth of fresh seeds for known prompts, by Thompson sampling
+    over arms.
+    """
+    count = min(state.request.candidates + 1, state.pictures_left)
+    seeds = fresh_seeds(state, count)
+    if not state.arms:
+        return tuple(PlannedPicture(candidate=ORIGINAL, seed=seed) for seed in seeds)
+    if state.request.ablation.clustering:
+        drawn = sample_ratings(
+            state.arms, derive_seed(state.request.seed, "repaint", state.round), count
+        ).argmax(axis=1)
+    else:
+        drawn = _uniform(state, "repaint", len(state.arms), count)
+    prompts = [best_member(state.arms[index], state.candidates).id for index in drawn]
+    return tuple(PlannedPicture(candidate=key, seed=seed) for key, seed in zip(prompts, seeds, strict=True))
+
+
+def plan_deepening(state: RefineState) -> tuple[PlannedPicture, ...]:
+    """Fresh seeds for the best member of the arm whose next picture is most probably the best.
+
+    Without clustering it is any candidate of the round, each as probable as the others.
+    """
+    seeds = fresh_seeds(state, min(DEEPENING, state.pictures_left))
+    if state.request.ablation.clustering:
+        arm = max(state.arms, key=lambda arm: (arm.chance, -arm.id))
+        chosen = best_member(arm, state.candidates).id
+    else:
+        painted = list(dict.fromkeys(planned.candidate for planned in state.planned))
+        chosen = painted[_uniform(state, "deepen", len(painted), 1)[0]]
+    return tuple(PlannedPicture(candidate=chosen, seed=seed) for seed in seeds)
+
+
+def _uniform(state: RefineState, purpose: str, choices: int, count: int) -> list[int]:
+    rng = np.random.default_rng(derive_seed(state.request.seed, purpose, state.round))
+    return [int(index) for index in rng.integers(choices, size=count)]
+
+
+def is_satisfying(state: RefineState, view: View) -> bool:
+    """The picture's rating reaches the wanted one and no answer names a fault."""
+    return view.rating is not None and view.rating.mean >= state.request.satisfied_at and not view.faults
+
+
+def may_deepen(state: RefineState) -> bool:
+    """Whether the round goes on after its candidates were rated."""
+    budget_left = state.pictures_left > 0 and not _is_spent(state)
+    return (
+        state.phase == "explore" and budget_left and not any(is_satisfying(state, v) for _, v in state.views)
+    )
+
+
+def _is_spent(state: RefineState) -> bool:
+    budget = state.request.budget
+    calls_gone = budget.mind_calls is not None and state.mind_calls >= budget.mind_calls
+    return calls_gone or (budget.seconds is not None and state.seconds >= budget.seconds)
+
+
+def stop_reason(state: RefineState) -> RunStatus:
+    """Why the run ends here, or "running". Asked when the errors of the present incumbent are known.
+
+    Budgets of mind calls and seconds are looked at between steps: what has begun is finished.
+    """
+    incumbent = state.incumbent
+    if state.status != "running" or incumbent is None:
+        return state.status
+    rating = incumbent[1].rating
+    if rating is None:
+        return "failed"
+    if rating.mean >= state.request.satisfied_at and not state.open_errors:
+        return "satisfied"
+    if state.pictures_left <= 0 or _is_spent(state):
+        return "budget"
+    if state.stalled >= PLATEAU_ROUNDS and state.exhausted:
+        return "plateau"
+    return "running"
