@@ -16,9 +16,10 @@ class CaptionCheck(Evidence):
 
     verdicts: tuple[CaptionVerdict, ...]
 
+
 INSTRUCTIONS = """\
-For each sentence say whether the caption matches it, contradicts it, leaves it unclear or does not mention it, and why in a
-few words. Things in the caption that no sentence asks for are not your concern.
+For each sentence say whether the caption matches it, contradicts it, leaves it unclear or does not mention
+it, and why in a few words. Things in the caption that no sentence asks for are not your concern.
 """
 
 CHECK_CAPTION = Role("check_caption", CheckCaptionRequest, CaptionCheck, INSTRUCTIONS)

@@ -19,10 +19,11 @@ class Decomposition(Evidence):
 
     sentences: Annotated[tuple[Sentence, ...], Field(min_length=1)]
 
+
 INSTRUCTIONS = """\
-Take the prompt apart into short sentences: one for each object with its count and attributes, one for each relation
-between objects, one for the background. Lose nothing, add nothing. For each give the exact characters of the prompt that
-say it.
+Take the prompt apart into short sentences: one for each object with its count and attributes, one for each
+relation between objects, one for the background. Lose nothing, add nothing. For each give the exact
+characters of the prompt that say it.
 """
 
 DECOMPOSE = Role("decompose", DecomposeRequest, Decomposition, INSTRUCTIONS)

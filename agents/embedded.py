@@ -33,8 +33,9 @@ Sighted = Callable[[Any, ArtifactRef], Awaitable[BaseModel]]
 class EmbeddedMind:
     """Plays roles with the embedded world's grammar and with `critique_image`.
 
-    `critic` names the perception model that it looks with; the judge of a benchmark has to be another. `vocabulary`
-    holds the words that the painter knows (None: all of the embedded world's): a prompt with others is not begun.
+    `critic` names the perception model that it looks with; the judge of a benchmark has to be another.
+    `vocabulary` holds the words that the painter knows (None: all of the embedded world's): a prompt with
+    others is not begun.
     """
 
     name = "embedded"

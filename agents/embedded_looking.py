@@ -16,8 +16,7 @@ from agents.answer import AnswerRequest, Answers
 from agents.embedded_claims import Claim, plural_of, rebuild_claims
 from agents.evidence import Answer, Question
 from diorama.graph import SceneGraph
-from diorama.truth import Seen, mismatches, relation_margin
-from diorama.truth import assign
+from diorama.truth import Seen, assign, mismatches, relation_margin
 from models.artifact import ArtifactRef
 from models.critique_image import CritiqueRequest, CritiqueResult
 from models.perception import DetectedThing, Perception

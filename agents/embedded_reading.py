@@ -120,7 +120,10 @@ def check_known(prompt: str, vocabulary: Vocabulary) -> None:
     }
     if unknown := [word for word in used if word not in known]:
         names = join([repr(word) for word in unknown])
-        raise UnsupportedPrompt(unknown, f"the embedded painter was not taught {names} (`maulstick doctor` lists what it knows): {WAY_OUT}")
+        raise UnsupportedPrompt(
+            unknown,
+            f"the embedded painter was not taught {names} (`maulstick doctor` lists its words): {WAY_OUT}",
+        )
 
 
 def decompose(request: DecomposeRequest) -> Decomposition:

@@ -1,9 +1,10 @@
 """What the roles tell each other: sentences, questions, answers, errors, edits, ratings. Pure data.
 
-Every piece has an id, so that a wrong picture can be traced from a question to an error to the words of the prompt
-that an edit replaced.
+Every piece has an id, so that a wrong picture can be traced from a question to an error to the words of the
+prompt that an edit replaced.
 """
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,7 +32,9 @@ class Span(Evidence):
     @model_validator(mode="after")
     def _check_length(self) -> "Span":
         if self.end - self.start != len(self.text):
-            raise ValueError(f"span {self.start}:{self.end} cannot hold {len(self.text)} characters {self.text!r}")
+            raise ValueError(
+                f"span {self.start}:{self.end} cannot hold {len(self.text)} characters {self.text!r}"
+            )
         return self
 
 
@@ -77,7 +80,8 @@ class CaptionVerdict(Evidence):
 class Error(Evidence):
     """One thing wrong in the picture. The same fault keeps its id over rounds.
 
-    `severity` is how sure and how grave (0 to 1). `span` says which words of the prompt went wrong, once located.
+    `severity` is how sure and how grave (0 to 1). `span` says which words of the prompt went wrong, once
+    located.
     """
 
     id: str
@@ -111,7 +115,7 @@ class Proposal(Evidence):
     @model_validator(mode="after")
     def _check_overlap(self) -> "Proposal":
         ordered = sorted(self.edits, key=lambda edit: edit.before.start)
-        for left, right in zip(ordered, ordered[1:], strict=False):
+        for left, right in pairwise(ordered):
             if left.before.end > right.before.start:
                 raise ValueError(f"edits of {left.before.text!r} and {right.before.text!r} overlap")
         return self
@@ -152,6 +156,8 @@ def apply_edits(prompt: str, edits: tuple[Edit, ...]) -> str:
     for edit in sorted(edits, key=lambda edit: edit.before.start, reverse=True):
         span = edit.before
         if prompt[span.start : span.end] != span.text:
-            raise ValueError(f"the prompt has {prompt[span.start : span.end]!r} at {span.start}, not {span.text!r}")
+            raise ValueError(
+                f"the prompt has {prompt[span.start : span.end]!r} at {span.start}, not {span.text!r}"
+            )
         prompt = prompt[: span.start] + edit.after + prompt[span.end :]
     return prompt

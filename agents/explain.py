@@ -22,9 +22,10 @@ class Explanation(Evidence):
 
     text: str
 
+
 INSTRUCTIONS = """\
-In one short paragraph tell the person who wrote the prompt what was wrong in the first picture, what was changed and why it
-helped, and what is still wrong if anything is. No jargon.
+In one short paragraph tell the person who wrote the prompt what was wrong in the first picture, what was
+changed and why it helped, and what is still wrong if anything is. No jargon.
 """
 
 EXPLAIN = Role("explain", ExplainRequest, Explanation, INSTRUCTIONS)

@@ -21,10 +21,11 @@ class Errors(Evidence):
 
     errors: tuple[Error, ...]
 
+
 INSTRUCTIONS = """\
-From the answers and the caption verdicts list what is wrong in the picture. Name each fault once, whatever the number of
-questions that show it; keep the id of a fault that is already known. Answers weigh more than the caption. A known fault
-that no longer shows is fixed; a fixed one that shows again is regressed.
+From the answers and the caption verdicts list what is wrong in the picture. Name each fault once, whatever
+the number of questions that show it; keep the id of a fault that is already known. Answers weigh more than
+the caption. A known fault that no longer shows is fixed; a fixed one that shows again is regressed.
 """
 
 INTEGRATE = Role("integrate", IntegrateRequest, Errors, INSTRUCTIONS)

@@ -17,9 +17,10 @@ class Locations(Evidence):
 
     spans: dict[str, Span]
 
+
 INSTRUCTIONS = """\
-For each error give the exact characters of the prompt that say what was painted wrong: the shortest words that an edit
-would have to replace.
+For each error give the exact characters of the prompt that say what was painted wrong: the shortest words
+that an edit would have to replace.
 """
 
 LOCATE = Role("locate", LocateRequest, Locations, INSTRUCTIONS)

@@ -17,8 +17,10 @@ class Merged(Evidence):
 
     prompt: str
 
+
 INSTRUCTIONS = """\
-Work the replacement into the prompt in place of the sentence. Leave every other sentence as it is, to the letter.
+Work the replacement into the prompt in place of the sentence. Leave every other sentence as it is, to the
+letter.
 """
 
 MERGE = Role("merge", MergeRequest, Merged, INSTRUCTIONS)

@@ -38,10 +38,12 @@ class Proposals(Evidence):
 
     proposals: tuple[Proposal, ...]
 
+
 INSTRUCTIONS = """\
-Write candidate prompts as exact replacements of words of the base prompt. Each replaces only words that an error concerns and
-keeps the meaning of the original prompt to the letter: same objects, numbers, attributes, relations, background. Prefer
-the patterns with more weight, follow the lessons, make the candidates differ from each other and from what was tried.
+Write candidate prompts as exact replacements of words of the base prompt. Each replaces only words that an
+error concerns and keeps the meaning of the original prompt to the letter: same objects, numbers, attributes,
+relations, background. Prefer the patterns with more weight, follow the lessons, make the candidates differ
+from each other and from what was tried.
 """
 
 PROPOSE = Role("propose", ProposeRequest, Proposals, INSTRUCTIONS)

@@ -12,10 +12,12 @@ class RateRequest(Evidence):
     answers: tuple[Answer, ...]
     errors: tuple[Error, ...]
 
+
 INSTRUCTIONS = """\
-Rate how well the picture shows the prompt, from 1 (not at all) to 5 (everything, without doubt): attribute binding (each
-object with its own number, colour, surface and size), object relationship (places relative to each other), background
-consistency (the background asked for, and nothing that was not asked for). Give a short reason for each.
+Rate how well the picture shows the prompt, from 1 (not at all) to 5 (everything, without doubt): attribute
+binding (each object with its own number, colour, surface and size), object relationship (places relative to
+each other), background consistency (the background asked for, and nothing that was not asked for). Give a
+short reason for each.
 """
 
 RATE = Role("rate", RateRequest, Rating, INSTRUCTIONS, pictures=1)

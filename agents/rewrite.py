@@ -1,4 +1,4 @@
-"""Rewrites a whole prompt once, before anything is painted: the baseline that a loop has to beat (spec B.6)."""
+"""Rewrites a whole prompt once, before anything is painted: the baseline that a loop has to beat."""
 
 from agents.evidence import Evidence
 from agents.role import Role
@@ -17,8 +17,8 @@ class Rewritten(Evidence):
 
 
 INSTRUCTIONS = """\
-Rewrite the prompt so that a text-to-image model understands it: short, concrete, every object with its number and attributes,
-every relation said plainly. Keep the meaning to the letter; add nothing.
+Rewrite the prompt so that a text-to-image model understands it: short, concrete, every object with its number
+and attributes, every relation said plainly. Keep the meaning to the letter; add nothing.
 """
 
 REWRITE = Role("rewrite", RewriteRequest, Rewritten, INSTRUCTIONS)

@@ -17,7 +17,9 @@ ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Role(Generic[RequestT, ReplyT]):
-    """One part to be played. `instructions` are for minds that read; `pictures` says how many a request carries."""
+    """One part to be played. `instructions` are for minds that read; `pictures` says how many a request
+    carries.
+    """
 
     name: str
     request: type[RequestT]
@@ -39,7 +41,9 @@ class UnsupportedPrompt(MindError):
 
 
 class Mind(Protocol):
-    """Plays roles. Replies are validated by the role's reply model; the same request gives the same reply if it can."""
+    """Plays roles. Replies are validated by the role's reply model; the same request gives the same reply if
+    it can.
+    """
 
     name: str
 

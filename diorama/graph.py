@@ -1,7 +1,7 @@
 """What a prompt asks for, as data: groups of things, relations between groups, and a setting.
 
-This is the common tongue of the captions, the parser, the placer and the judges. It knows no pixels and no words
-beyond the vocabulary's names.
+This is the common tongue of the captions, the parser, the placer and the judges. It knows no pixels and no
+words beyond the vocabulary's names.
 """
 
 from typing import Annotated, Literal
@@ -61,7 +61,9 @@ class SceneGraph(BaseModel):
             raise ValueError(f"a scene shows at most {MAX_THINGS} things, this graph asks for {total}")
         for relation in self.relations:
             if relation.subject == relation.object:
-                raise ValueError(f"relation {relation.predicate!r} relates group {relation.subject} to itself")
+                raise ValueError(
+                    f"relation {relation.predicate!r} relates group {relation.subject} to itself"
+                )
             if max(relation.subject, relation.object) >= len(self.groups):
                 raise ValueError(f"relation {relation} points past the {len(self.groups)} groups")
         return self

@@ -1,7 +1,8 @@
-"""Whether a picture's things satisfy a scene graph: the one rule by which truth, critic and judge all measure.
+"""Whether a picture's things satisfy a scene graph: the one rule by which truth, critic and judge all
+measure.
 
-Works on what is seen (attributes, boxes, distances), wherever that comes from. It knows neither the renderer nor any
-model.
+Works on what is seen (attributes, boxes, distances), wherever that comes from. It knows neither the renderer
+nor any model.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from diorama.graph import Group, Predicate, SceneGraph
 MismatchKind = Literal["count", "missing", "extra", "colour", "pattern", "size", "position", "background"]
 
 CLEAR_POSITION = 0.2
-"""A relation whose `relation_margin` is between 0 and this is true but ambiguous: the placer rejects such scenes."""
+"""A relation whose `relation_margin` is between 0 and this is true but ambiguous: the placer rejects such
+scenes.
+"""
 
 _ATTRIBUTES: tuple[tuple[Literal["colour", "pattern", "size"], float], ...] = (
     ("colour", 2.0),
@@ -30,8 +33,8 @@ _ATTRIBUTES: tuple[tuple[Literal["colour", "pattern", "size"], float], ...] = (
 class Seen:
     """One thing as seen in a picture.
 
-    `box` is (left, top, right, bottom) in fractions of the picture's width and height, y down. `distance` is from the
-    camera in world units.
+    `box` is (left, top, right, bottom) in fractions of the picture's width and height, y down. `distance` is
+    from the camera in world units.
     """
 
     shape: str
@@ -47,8 +50,8 @@ class Seen:
 class Mismatch:
     """One way in which a picture is not what was asked.
 
-    `group` and `relation` index the scene graph; an extra thing belongs to no group. `seen` lists the positions of
-    the things concerned. `wanted` and `found` are words for people.
+    `group` and `relation` index the scene graph; an extra thing belongs to no group. `seen` lists the
+    positions of the things concerned. `wanted` and `found` are words for people.
     """
 
     kind: MismatchKind
@@ -62,8 +65,9 @@ class Mismatch:
 def relation_margin(a: Seen, predicate: Predicate, b: Seen) -> float:
     """How clearly `a` stands in `predicate` to `b`: positive when it does, larger is clearer.
 
-    Left, right, above and below follow GenEval's rule (centre offset, less a tenth of both extents, divided by the
-    unrevised offset's length, against one half). Before and behind compare distances against 0.4 world units.
+    Left, right, above and below follow GenEval's rule (centre offset, less a tenth of both extents, divided
+    by the unrevised offset's length, against one half). Before and behind compare distances against 0.4 world
+    units.
     """
     if predicate == "in front of":
         return b.distance - a.distance - 0.4
@@ -74,7 +78,12 @@ def relation_margin(a: Seen, predicate: Predicate, b: Seen) -> float:
     slack_x = 0.1 * (a.box[2] - a.box[0] + b.box[2] - b.box[0])
     slack_y = 0.1 * (a.box[3] - a.box[1] + b.box[3] - b.box[1])
     length = hypot(ox, oy) or 1.0
-    towards = {"left of": (-ox, slack_x), "right of": (ox, slack_x), "above": (-oy, slack_y), "below": (oy, slack_y)}
+    towards = {
+        "left of": (-ox, slack_x),
+        "right of": (ox, slack_x),
+        "above": (-oy, slack_y),
+        "below": (oy, slack_y),
+    }
     offset, slack = towards[predicate]
     return max(offset - slack, 0.0) / length - 0.5
 
@@ -82,9 +91,9 @@ def relation_margin(a: Seen, predicate: Predicate, b: Seen) -> float:
 def mismatches(graph: SceneGraph, seen: Sequence[Seen], setting: str | None = None) -> list[Mismatch]:
     """All ways in which `seen` (and the `setting` seen, None: not looked at) differ from `graph`.
 
-    Things are assigned to groups of their shape so that attributes disagree least; what is left over is "count" when
-    it would fit a group of its shape, else "extra". A relation must hold between every pair of the two groups, as in
-    GenEval. An empty list means: the picture shows what was asked, and nothing else.
+    Things are assigned to groups of their shape so that attributes disagree least; what is left over is
+    "count" when it would fit a group of its shape, else "extra". A relation must hold between every pair of
+    the two groups, as in GenEval. An empty list means: the picture shows what was asked, and nothing else.
     """
     members, extra = assign(graph, seen)
     found: list[Mismatch] = []
@@ -92,7 +101,9 @@ def mismatches(graph: SceneGraph, seen: Sequence[Seen], setting: str | None = No
         found += _group_mismatches(index, group, seen, members[index])
     for position in extra:
         thing = seen[position]
-        found.append(Mismatch("extra", None, None, "nothing else", f"{thing.colour} {thing.shape}", (position,)))
+        found.append(
+            Mismatch("extra", None, None, "nothing else", f"{thing.colour} {thing.shape}", (position,))
+        )
     for index, relation in enumerate(graph.relations):
         pairs = [(a, b) for a in members[relation.subject] for b in members[relation.object]]
         wrong = [(a, b) for a, b in pairs if relation_margin(seen[a], relation.predicate, seen[b]) <= 0]
@@ -124,7 +135,7 @@ def _disagreement(group: Group, thing: Seen) -> float:
 
 
 def assign(graph: SceneGraph, seen: Sequence[Seen]) -> tuple[list[list[int]], list[int]]:
-    """Positions in `seen` per group (at most its count, or more where a surplus thing fits it), and the rest."""
+    """Positions in `seen` per group (its count, or more where a surplus thing fits it), and the rest."""
     members: list[list[int]] = [[] for _ in graph.groups]
     slots = [index for index, group in enumerate(graph.groups) for _ in range(group.count)]
     cost = np.full((len(slots), len(seen)), 100.0)
@@ -147,7 +158,9 @@ def assign(graph: SceneGraph, seen: Sequence[Seen]) -> tuple[list[list[int]], li
     return members, sorted(rest)
 
 
-def _group_mismatches(index: int, group: Group, seen: Sequence[Seen], members: Sequence[int]) -> list[Mismatch]:
+def _group_mismatches(
+    index: int, group: Group, seen: Sequence[Seen], members: Sequence[int]
+) -> list[Mismatch]:
     if not members:
         return [Mismatch("missing", index, None, group.shape, "none")]
     found: list[Mismatch] = []
@@ -155,7 +168,9 @@ def _group_mismatches(index: int, group: Group, seen: Sequence[Seen], members: S
         found.append(Mismatch("count", index, None, str(group.count), str(len(members)), tuple(members)))
     for name, _ in _ATTRIBUTES:
         wanted: str | None = getattr(group, name)
-        wrong = [position for position in members if wanted is not None and getattr(seen[position], name) != wanted]
+        wrong = [
+            position for position in members if wanted is not None and getattr(seen[position], name) != wanted
+        ]
         if wanted is not None and wrong:
             values = " and ".join(sorted({str(getattr(seen[position], name)) for position in wrong}))
             found.append(Mismatch(name, index, None, wanted, values, tuple(wrong)))

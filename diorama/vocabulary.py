@@ -45,7 +45,7 @@ class Size(_Entry):
 
 
 class Setting(_Entry):
-    """Where a scene is: the albedo of floor and wall, and the phrase that names it at the end of a sentence."""
+    """Where a scene is: the albedo of floor and wall, and the phrase that ends a sentence with it."""
 
     phrase: str
     floor: Rgb
@@ -65,22 +65,27 @@ class Vocabulary(BaseModel):
 
     @property
     def shape_names(self) -> tuple[str, ...]:
+        """Names in class order."""
         return tuple(entry.name for entry in self.shapes)
 
     @property
     def colour_names(self) -> tuple[str, ...]:
+        """Names in class order."""
         return tuple(entry.name for entry in self.colours)
 
     @property
     def pattern_names(self) -> tuple[str, ...]:
+        """Names in class order."""
         return tuple(entry.name for entry in self.patterns)
 
     @property
     def size_names(self) -> tuple[str, ...]:
+        """Names in class order."""
         return tuple(entry.name for entry in self.sizes)
 
     @property
     def setting_names(self) -> tuple[str, ...]:
+        """Names in class order."""
         return tuple(entry.name for entry in self.settings)
 
 

@@ -1,7 +1,8 @@
-"""Arms that spend the same pictures without the loop: one sample, the best of N, one rewrite and the best of N.
+"""Arms that spend the same pictures without the loop: one sample, the best of N, one rewrite and the best of
+N.
 
-They paint on the run's own seeds and choose by the same critic's ratings as the loop does, so that only the search
-differs. The first picture of all arms that keep the prompt is the same picture.
+They paint on the run's own seeds and choose by the same critic's ratings as the loop does, so that only the
+search differs. The first picture of all arms that keep the prompt is the same picture.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from models.generate_image import GenerateRequest, GenerateResult
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What an arm returns: a picture, the prompt that made it, the critic's rating, and the pictures spent."""
+    """What an arm returns: a picture, its prompt, the critic's rating, and the pictures spent."""
 
     prompt: str
     picture: ArtifactRef
@@ -31,7 +32,8 @@ class Chosen:
 
 
 async def best_of(studio: Studio, backend: str, prompt: str, original: str, seed: int, count: int) -> Chosen:
-    """Paint `prompt` with the run's first `count` seeds and return what the critic rates best against `original`.
+    """Paint `prompt` with the run's first `count` seeds and return what the critic rates best against
+    `original`.
 
     Ties go to the earlier seed. With a count of 1 this is a single sample.
     """
@@ -42,7 +44,8 @@ async def best_of(studio: Studio, backend: str, prompt: str, original: str, seed
     painted = await asyncio.gather(
         *(
             studio.executor.submit(
-                "generate_image", GenerateRequest(prompt=prompt, backend=backend, seed=picture_seed(seed, number))
+                "generate_image",
+                GenerateRequest(prompt=prompt, backend=backend, seed=picture_seed(seed, number)),
             )
             for number in range(count)
         )

@@ -1,7 +1,7 @@
 """The diorama benchmark: prompts whose meaning is known exactly, judged by a model that the loop never sees.
 
-Arms at equal picture budgets on the same seeds: `single`, `best_of_n`, `rewrite_best_of_n`, `loop`, and the loop with a part
-switched off. Knows no painter and no mind by name.
+Arms at equal picture budgets on the same seeds: `single`, `best_of_n`, `rewrite_best_of_n`, `loop`, and the
+loop with a part switched off. Knows no painter and no mind by name.
 """
 
 import asyncio
@@ -49,8 +49,8 @@ _ABLATIONS = {
 class Experiment:
     """What to evaluate.
 
-    `vocabulary` is the sub-vocabulary that the backend knows, `count` the prompts in all (the same number of each
-    family, rounded up), `images` the picture budget per prompt.
+    `vocabulary` is the sub-vocabulary that the backend knows, `count` the prompts in all (the same number of
+    each family, rounded up), `images` the picture budget per prompt.
     """
 
     vocabulary: str
@@ -74,7 +74,11 @@ class Experiment:
 
 
 async def evaluate(
-    experiment: Experiment, studio: Studio, home: Home, out: Path, on_row: Callable[[Outcome], None] | None = None
+    experiment: Experiment,
+    studio: Studio,
+    home: Home,
+    out: Path,
+    on_row: Callable[[Outcome], None] | None = None,
 ) -> Rows:
     """Run every arm on every prompt; rows that `out/outcomes.jsonl` already holds are not made again."""
     rows = Rows(out / "outcomes.jsonl")
@@ -99,7 +103,9 @@ async def evaluate(
     return rows
 
 
-async def _evaluate_one(experiment: Experiment, studio: Studio, home: Home, index: int, case: Case, arm: Arm) -> Outcome:
+async def _evaluate_one(
+    experiment: Experiment, studio: Studio, home: Home, index: int, case: Case, arm: Arm
+) -> Outcome:
     began = time.monotonic()
     seed = derive_seed(experiment.seed, "case", index)
     status = ""
@@ -141,7 +147,9 @@ async def _run_loop(
         studio = replace(studio, learning=False)
     result = await refine(request, studio, home, run_id=new_run_id())
     if result.picture is None or result.final_rating is None:
-        raise RuntimeError(f"the loop ended {result.status} without a rated picture for {prompt!r}: {result.explanation}")
+        raise RuntimeError(
+            f"the loop ended {result.status} without a rated picture for {prompt!r}: {result.explanation}"
+        )
     return Chosen(result.final_prompt, result.picture, result.final_rating, result.pictures), result.status
 
 
@@ -150,6 +158,7 @@ async def judge(studio: Studio, case: Case, picture: ArtifactRef) -> list[Mismat
     result = await studio.executor.submit("critique_image", CritiqueRequest(picture=picture, model="judge"))
     assert isinstance(result, CritiqueResult)
     things: Sequence[Seen] = [
-        Seen(t.shape, t.colour, t.pattern, t.size, t.box, t.distance, t.confidence) for t in result.perception.things
+        Seen(t.shape, t.colour, t.pattern, t.size, t.box, t.distance, t.confidence)
+        for t in result.perception.things
     ]
     return mismatches(case.graph, things, result.perception.setting)

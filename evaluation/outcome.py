@@ -1,7 +1,7 @@
 """What one arm of an experiment made of one prompt, and the file that keeps these rows.
 
-One JSON object a line, appended as soon as it is known: an evaluation that was killed goes on where it stopped, and the
-order of the lines means nothing.
+One JSON object a line, appended as soon as it is known: an evaluation that was killed goes on where it
+stopped, and the order of the lines means nothing.
 """
 
 from pathlib import Path
@@ -12,7 +12,8 @@ from models.artifact import ArtifactRef
 
 
 class Outcome(BaseModel):
-    """`correct` is the judge's strict verdict, `lenient` GenEval's (surplus things forgiven except when counting).
+    """`correct` is the judge's strict verdict, `lenient` GenEval's (surplus things forgiven except when
+    counting).
 
     `rating` is the critic's mean (1 to 5), by which the picture was chosen; the judge never chooses.
     """

@@ -1,7 +1,8 @@
 """Does memory pay? The loop with a memory warmed on training prompts against the loop with an empty one.
 
-Both read only while they are measured, on the same held-out prompts and seeds; what is counted is the pictures spent until
-the critic is satisfied (or the budget ends). Knows neither how memory works nor what it keeps.
+Both read only while they are measured, on the same held-out prompts and seeds; what is counted is the
+pictures spent until the critic is satisfied (or the budget ends). Knows neither how memory works nor what it
+keeps.
 """
 
 import asyncio
@@ -38,14 +39,19 @@ class MemoryReport(BaseModel):
     def __str__(self) -> str:
         return (
             f"{self.prompts} held-out prompts, {self.episodes} episodes remembered\n"
-            f"pictures until satisfied: empty {self.pictures_empty}, warm {self.pictures_warm}, saved {self.saved}\n"
+            f"pictures until satisfied: empty {self.pictures_empty}, warm {self.pictures_warm}, "
+            f"saved {self.saved}\n"
             f"mean rating: empty {self.rating_empty:.3f}, warm {self.rating_warm:.3f}\n"
             f"satisfied: empty {self.satisfied_empty:.2f}, warm {self.satisfied_warm:.2f}"
         )
 
 
-async def warm(experiment: Experiment, studio: Studio, home: Home, on_run: Callable[[int], None] | None = None) -> None:
-    """Refine the experiment's prompts one after the other, learning from each. Prompts done before are not done again."""
+async def warm(
+    experiment: Experiment, studio: Studio, home: Home, on_run: Callable[[int], None] | None = None
+) -> None:
+    """Refine the experiment's prompts one after the other, learning from each. Prompts done before are not
+    done again.
+    """
     for index, case in enumerate(experiment.cases()):
         run_id = f"warm-{experiment.seed}-{index:04d}"
         if run_id in {row.run_id for row in home.ledger.list(limit=100_000)}:
@@ -61,7 +67,13 @@ async def warm(experiment: Experiment, studio: Studio, home: Home, on_run: Calla
             on_run(index)
 
 
-async def compare(experiment: Experiment, empty: Studio, warmed: Studio, home: Home, on_run: Callable[[int], None] | None = None) -> MemoryReport:
+async def compare(
+    experiment: Experiment,
+    empty: Studio,
+    warmed: Studio,
+    home: Home,
+    on_run: Callable[[int], None] | None = None,
+) -> MemoryReport:
     """Measure both on the experiment's prompts, neither learning."""
     places = asyncio.Semaphore(experiment.side_by_side)
 

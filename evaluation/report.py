@@ -1,4 +1,6 @@
-"""Tables of an evaluation: shares per arm and family, and paired differences, for a terminal, Markdown and JSON."""
+"""Tables of an evaluation: shares per arm and family, and paired differences, for a terminal, Markdown and
+JSON.
+"""
 
 import json
 from collections.abc import Sequence
@@ -48,7 +50,11 @@ class Report(BaseModel):
     def markdown(self) -> str:
         """Two tables."""
         families = sorted({family for arm in self.arms for family in arm.families})
-        lines = [f"# {self.title}", "", f"| arm | prompts | correct | lenient | pictures | s | {' | '.join(families)} |"]
+        lines = [
+            f"# {self.title}",
+            "",
+            f"| arm | prompts | correct | lenient | pictures | s | {' | '.join(families)} |",
+        ]
         lines.append("|" + "---|" * (6 + len(families)))
         for arm in self.arms:
             shares = " | ".join(f"{arm.families[f].mean:.2f}" if f in arm.families else "" for f in families)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -87,9 +88,12 @@ async def _paint_one(
         prompt=state.candidates[plan.candidate].prompt, backend=state.request.backend, seed=plan.seed
     )
 
+    # The executor reports from outside the graph's task, and the stream belongs to the task's context.
+    context = copy_context()
+
     def report(progress: Progress) -> None:
         event = Painting(done=progress.done, total=progress.total, unit=progress.unit, round=state.round)
-        emit(runtime, event)
+        context.run(emit, runtime, event)
 
     result = await studio.executor.submit("generate_image", request, on_progress=report if shown else None)
     assert isinstance(result, GenerateResult)

@@ -27,8 +27,12 @@ class ArtifactRef(BaseModel):
 class ArtifactStore(Protocol):
     """What a tool may do with stored pictures."""
 
-    def save_image(self, image: Image.Image, *, seed: int | None, provenance: Mapping[str, JsonValue]) -> ArtifactRef:
-        """Store a picture as PNG under its content's hash, with a sidecar that says where it comes from. Idempotent."""
+    def save_image(
+        self, image: Image.Image, *, seed: int | None, provenance: Mapping[str, JsonValue]
+    ) -> ArtifactRef:
+        """Store a picture as PNG under its content's hash, with a sidecar that says where it comes from.
+        Idempotent.
+        """
         ...
 
     def load_image(self, ref: ArtifactRef) -> Image.Image:

@@ -2,11 +2,12 @@
 
 A picture's pixels depend on its own request alone. Kernels choose their order of additions by the shape of
 the whole batch, so a row of a larger batch may differ in its low bits from the same row alone (measured on a
-CPU: 1e-6 after four steps of a tiny Flux, enough to change bytes of a PNG). Intel's MKL adds in one fixed order
-when `MKL_CBWR=AUTO,STRICT` is set before torch is loaded, which `app.py` does; then, with the autoencoder decoding
-row by row, batches of the small embedded painter are exact, and 1.4 times as fast as lone pictures. Whether they
-really are is tried out when it is loaded; where they are not, and for every other backend, pictures are painted
-one at a time, which is exact on any device by construction and costs a full-size model next to nothing.
+CPU: 1e-6 after four steps of a tiny Flux, enough to change bytes of a PNG). Intel's MKL adds in one fixed
+    order when `MKL_CBWR=AUTO,STRICT` is set before torch is loaded, which `app.py` does; then, with the
+    autoencoder decoding row by row, batches of the small embedded painter are exact, and 1.4 times as fast as
+    lone pictures. Whether they really are is tried out when it is loaded; where they are not, and for every
+    other backend, pictures are painted one at a time, which is exact on any device by construction and costs
+    a full-size model next to nothing.
 
 Does not know who asks, nor what the picture is for.
 """
@@ -118,7 +119,8 @@ class GenerateImage(Tool[GenerateRequest, GenerateResult, Painter]):
         return resolve(request.backend).name
 
     def batch_key(self, request: GenerateRequest) -> Hashable:
-        """(backend, steps, guidance, width, height), as asked; with the prompt and seed where nothing is batched.
+        """(backend, steps, guidance, width, height), as asked; with the prompt and seed where nothing is
+        batched.
 
         A batch of pictures that are painted one at a time would only hold the finished ones back.
         """
@@ -159,7 +161,9 @@ class GenerateImage(Tool[GenerateRequest, GenerateResult, Painter]):
                 pictures = _paint(model, part, settled[start], context, done=start, total=len(requests))
                 refs = [
                     context.artifacts.save_image(
-                        picture, seed=request.seed, provenance=_provenance(model, request, settled[start], picture)
+                        picture,
+                        seed=request.seed,
+                        provenance=_provenance(model, request, settled[start], picture),
                     )
                     for request, picture in zip(part, pictures, strict=True)
                 ]
@@ -213,7 +217,9 @@ def _paint(
         context.check_cancelled()
         finite = torch.isfinite(tensors["latents"]).flatten(1).all(1).tolist()
         if not all(finite):
-            raise _not_finite(painter, requests[finite.index(False)], f"after step {step + 1} of {settings.steps}")
+            raise _not_finite(
+                painter, requests[finite.index(False)], f"after step {step + 1} of {settings.steps}"
+            )
         steps_done = done * settings.steps + (step + 1) * len(requests)
         message = f"picture {done + len(requests)} of {total}"
         context.report(Progress(done=steps_done, total=total * settings.steps, message=message))
@@ -222,7 +228,9 @@ def _paint(
     context.check_cancelled()
     prompts, seeds = [request.prompt for request in requests], [request.seed for request in requests]
     pictures: list[Image.Image] = []
-    for request, pixels in zip(requests, _pixels(painter, prompts, seeds, settings, on_step_end), strict=True):
+    for request, pixels in zip(
+        requests, _pixels(painter, prompts, seeds, settings, on_step_end), strict=True
+    ):
         if not np.isfinite(pixels).all():
             raise _not_finite(painter, request, "in decoding")
         pictures.append(Image.fromarray((pixels * 255).round().astype(np.uint8)))
@@ -244,7 +252,9 @@ def _pixels(
         width=settings.width,
         height=settings.height,
         num_inference_steps=settings.steps,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],  # the same noise on every device
+        generator=[
+            torch.Generator("cpu").manual_seed(seed) for seed in seeds
+        ],  # the same noise on every device
         output_type="np",
         callback_on_step_end=on_step_end,
         **arguments,
@@ -252,7 +262,9 @@ def _pixels(
 
 
 def _rows_agree(painter: Painter) -> bool:
-    """Whether a batch gives each row the very pixels that it has alone, tried out with two steps of ROWS rows."""
+    """Whether a batch gives each row the very pixels that it has alone, tried out with two steps of ROWS
+    rows.
+    """
     import numpy as np
     import torch
 
@@ -262,14 +274,20 @@ def _rows_agree(painter: Painter) -> bool:
     with torch.inference_mode():
         together = _pixels(painter, prompts, seeds, settings)
         return all(
-            np.array_equal(together[row], _pixels(painter, prompts[row : row + 1], seeds[row : row + 1], settings)[0])
+            np.array_equal(
+                together[row], _pixels(painter, prompts[row : row + 1], seeds[row : row + 1], settings)[0]
+            )
             for row in (0, ROWS // 2, ROWS - 1)
         )
 
 
 def _guidance(painter: Painter, scale: float, rows: int) -> dict[str, Any]:
     if painter.guidance_parameter == "true_cfg_scale":
-        return {"true_cfg_scale": scale, "negative_prompt": [""] * rows} if scale > 1 else {"true_cfg_scale": 1.0}
+        return (
+            {"true_cfg_scale": scale, "negative_prompt": [""] * rows}
+            if scale > 1
+            else {"true_cfg_scale": 1.0}
+        )
     return {painter.guidance_parameter: scale} if painter.guidance_parameter else {}
 
 

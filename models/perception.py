@@ -11,9 +11,9 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 class DetectedThing(BaseModel):
     """One thing in a picture.
 
-    `box` is (left, top, right, bottom) in fractions of width and height; `distance` is from the camera in world units.
-    `confidence` says that there is a thing at all; `attribute_confidence` gives the probability of each named
-    attribute (keys: shape, colour, pattern, size).
+    `box` is (left, top, right, bottom) in fractions of width and height; `distance` is from the camera in
+    world units. `confidence` says that there is a thing at all; `attribute_confidence` gives the probability
+    of each named attribute (keys: shape, colour, pattern, size).
     """
 
     model_config = ConfigDict(frozen=True)

@@ -39,7 +39,9 @@ class Progress(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a running batch may use: stored pictures, a way to report progress, a way to learn that it is cancelled."""
+    """What a running batch may use: stored pictures, a way to report progress, a way to learn that it is
+    cancelled.
+    """
 
     artifacts: ArtifactStore
     report: Callable[[Progress], None]
@@ -49,7 +51,9 @@ class ToolContext:
 
 
 class Tool(ABC, Generic[RequestT, ResultT, ModelT]):
-    """One thing that runs on a device. Instances are stateless: what stays resident is the model that `load` returns."""
+    """One thing that runs on a device. Instances are stateless: what stays resident is the model that `load`
+    returns.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -80,7 +84,8 @@ class Tool(ABC, Generic[RequestT, ResultT, ModelT]):
 
     @abstractmethod
     def run(self, model: ModelT, requests: Sequence[RequestT], context: ToolContext) -> list[ResultT]:
-        """One result per request, in order. A result depends on its own request alone, never on its batch mates.
+        """One result per request, in order. A result depends on its own request alone, never on its batch
+        mates.
 
         Raises:
             ToolError: a request asks for what this model cannot do.

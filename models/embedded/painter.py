@@ -1,7 +1,7 @@
 """The painter: a genuine, small Flux pipeline of diffusers, built from parts trained here.
 
-Knows how the parts fit together and how they are saved. Knows nothing about training, and nothing about the diorama
-except the words in its tokenizer.
+Knows how the parts fit together and how they are saved. Knows nothing about training, and nothing about the
+diorama except the words in its tokenizer.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,8 +25,8 @@ PAD, END, START, UNKNOWN = "<pad>", "</s>", "<s>", "<unk>"
 def build_autoencoder(channels: Sequence[int]) -> AutoencoderKL:
     """An untrained f8 autoencoder with 16 latent channels; `channels` are its four levels.
 
-    One norm group: with as many groups as channels GroupNorm forgets how bright a channel is, and with it the colours of
-    walls and floors (17 dB after 500 steps, grey backgrounds).
+    One norm group: with as many groups as channels GroupNorm forgets how bright a channel is, and with it the
+    colours of walls and floors (17 dB after 500 steps, grey backgrounds).
     """
     return AutoencoderKL(
         in_channels=3,
@@ -52,10 +52,11 @@ def count_tokens(lexicon: Sequence[str]) -> int:
 
 
 def build_tokenizer(lexicon: Sequence[str], known: Collection[str] | None = None) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over `lexicon`, padding every prompt to TEXT_TOKENS and closing it with an end token.
+    """A word-level tokenizer over `lexicon`, padding every prompt to TEXT_TOKENS and closing it with an end
+    token.
 
-    Words that are not `known` (None: all are) keep their numbers for a painter that may learn them later, but this
-    tokenizer reads them as unknown: a painter that never saw orange must not be asked for it in silence.
+    Words that are not `known` (None: all are) keep their numbers for a painter that may learn them later, but
+    this tokenizer reads them as unknown: a painter that never saw orange must not be asked for it in silence.
     """
     words = {
         token: index
@@ -77,7 +78,9 @@ def build_tokenizer(lexicon: Sequence[str], known: Collection[str] | None = None
 
 
 def build_transformer(recipe: PainterProfile) -> FluxTransformer2DModel:
-    """An untrained Flux transformer; heads are 32 wide, two axes of 12 rotary channels for the grid and 8 for text."""
+    """An untrained Flux transformer; heads are 32 wide, two axes of 12 rotary channels for the grid and 8 for
+    text.
+    """
     return FluxTransformer2DModel(
         patch_size=1,
         in_channels=4 * LATENT_CHANNELS,
@@ -138,7 +141,9 @@ def assemble(
     autoencoder: AutoencoderKL,
     shift: float = 1.0,
 ) -> FluxPipeline:
-    """The parts as the stock pipeline that diffusers saves and loads. `shift` moves the sampling times towards noise."""
+    """The parts as the stock pipeline that diffusers saves and loads. `shift` moves the sampling times
+    towards noise.
+    """
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
         vae=autoencoder,

@@ -1,8 +1,9 @@
 """Two perception networks that share nothing: the critic looks inside the loop, the judge only measures.
 
-The critic is a residual centre detector (CenterNet, arXiv 1904.07850: one peak per thing on a stride-8 heatmap). The
-judge is a plain dilated network in which every cell that sees a thing predicts that thing whole (FCOS,
-arXiv 1904.01355), and the votes are merged. Neither knows the prompt, the renderer or how it was trained.
+The critic is a residual centre detector (CenterNet, arXiv 1904.07850: one peak per thing on a stride-8
+heatmap). The judge is a plain dilated network in which every cell that sees a thing predicts that thing whole
+(FCOS, arXiv 1904.01355), and the votes are merged. Neither knows the prompt, the renderer or how it was
+trained.
 """
 
 import json
@@ -47,7 +48,9 @@ class PerceptionConfig(BaseModel):
 
     def names(self, attribute: str) -> tuple[str, ...]:
         """The class names of one of ATTRIBUTES."""
-        return {"shape": self.shapes, "colour": self.colours, "pattern": self.patterns, "size": self.sizes}[attribute]
+        return {"shape": self.shapes, "colour": self.colours, "pattern": self.patterns, "size": self.sizes}[
+            attribute
+        ]
 
     @property
     def channels(self) -> dict[str, int]:
@@ -64,9 +67,12 @@ class ConvBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
-        self.skip = nn.Conv2d(inputs, outputs, 1, stride) if stride > 1 or inputs != outputs else nn.Identity()
+        self.skip = (
+            nn.Conv2d(inputs, outputs, 1, stride) if stride > 1 or inputs != outputs else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
         y = F.relu(self.norm1(self.first(x)))
         return F.relu(self.norm2(self.second(y)) + self.skip(x))
 
@@ -82,14 +88,16 @@ class CentreBackbone(nn.Module):
         self.blocks = nn.Sequential(*[ConvBlock(width, width, 1) for _ in range(depth)])
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """See the class."""
         return self.blocks(self.down(F.relu(self.stem(pictures))))
 
 
 class DilatedBackbone(nn.Module):
-    """Pictures (N, 3, 128, 128) to features (N, width, 16, 16): plain convolutions, max pooling, growing dilation.
+    """Pictures (N, 3, 128, 128) to features (N, width, 16, 16): plain convolutions, max pooling, growing
+    dilation.
 
-    No residual connections (VGG, arXiv 1409.1556); `depth` dilated layers at the end let every cell see half the
-    picture (arXiv 1511.07122).
+    No residual connections (VGG, arXiv 1409.1556); `depth` dilated layers at the end let every cell see half
+    the picture (arXiv 1511.07122).
     """
 
     def __init__(self, width: int, depth: int) -> None:
@@ -101,6 +109,7 @@ class DilatedBackbone(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """See the class."""
         return self.layers(pictures)
 
 
@@ -119,12 +128,16 @@ class PerceptionNetwork(nn.Module):
         backbone = CentreBackbone if config.architecture == "centre" else DilatedBackbone
         self.backbone = backbone(config.width, config.depth)
         self.neck = nn.Conv2d(config.width, config.width, 3, 1, 1)
-        self.heads = nn.ModuleDict({name: nn.Conv2d(config.width, n, 1) for name, n in config.channels.items()})
+        self.heads = nn.ModuleDict(
+            {name: nn.Conv2d(config.width, n, 1) for name, n in config.channels.items()}
+        )
         self.setting = nn.Linear(config.width, len(config.settings))
         nn.init.constant_(self.heads["presence"].bias, -3.0)  # pyright: ignore[reportArgumentType]
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Pictures (N, 3, 128, 128) in -1..1 to one (N, channels, 16, 16) map per head, and "setting" (N, classes)."""
+        """Pictures (N, 3, 128, 128) in -1..1 to one (N, channels, 16, 16) map per head, and "setting" (N,
+        classes).
+        """
         features = self.backbone(pictures)
         hidden = F.gelu(self.neck(features))
         return {name: head(hidden) for name, head in self.heads.items()} | {
@@ -134,8 +147,8 @@ class PerceptionNetwork(nn.Module):
     def boxes(self, raw: Tensor) -> Tensor:
         """Box maps (N, 4, 16, 16) to corners in fractions of the picture.
 
-        The centre detector regresses the centre's offset and the logarithm of the extent, in cells; a voting cell
-        regresses the logarithm of its distances to the four sides.
+        The centre detector regresses the centre's offset and the logarithm of the extent, in cells; a voting
+        cell regresses the logarithm of its distances to the four sides.
         """
         steps = (torch.arange(GRID, device=raw.device, dtype=raw.dtype) + 0.5) / GRID
         y, x = torch.meshgrid(steps, steps, indexing="ij")
@@ -183,7 +196,9 @@ class Perceiver:
             setting_confidence=float(setting.max()),
         )
 
-    def _thing(self, maps: dict[str, Tensor], boxes: Tensor, presence: Tensor, cells: Tensor) -> DetectedThing:
+    def _thing(
+        self, maps: dict[str, Tensor], boxes: Tensor, presence: Tensor, cells: Tensor
+    ) -> DetectedThing:
         """One thing from the cells that vote for it, weighted by their confidence."""
         y, x = cells[:, 0], cells[:, 1]
         weight = presence[y, x] / presence[y, x].sum()
@@ -210,7 +225,7 @@ def _to_tensor(picture: Image.Image) -> Tensor:
 
 
 def _peaks(presence: Tensor) -> list[Tensor]:
-    """Local maxima of the heatmap (16, 16) above the threshold, most confident first, one (1, 2) cell each."""
+    """Local maxima of the heatmap (16, 16) above the threshold, surest first, one (1, 2) cell each."""
     top = F.max_pool2d(presence[None, None], 3, 1, 1)[0, 0]
     cells = ((presence == top) & (presence >= MIN_CONFIDENCE)).nonzero()
     order = presence[cells[:, 0], cells[:, 1]].argsort(descending=True, stable=True)
@@ -218,7 +233,9 @@ def _peaks(presence: Tensor) -> list[Tensor]:
 
 
 def _merge_votes(presence: Tensor, boxes: Tensor) -> list[Tensor]:
-    """Groups of cells (n, 2) whose boxes overlap: greedy, from the most confident cell, by IoU above one half."""
+    """Groups of cells (n, 2) whose boxes overlap: greedy, from the most confident cell, by IoU above one
+    half.
+    """
     cells = (presence >= MIN_CONFIDENCE).nonzero()
     scores = presence[cells[:, 0], cells[:, 1]]
     cells = cells[scores.argsort(descending=True, stable=True)]
@@ -255,9 +272,13 @@ def load_perceiver(path: Path | str, device: str = "cpu") -> Perceiver:
     network = PerceptionNetwork(config)
     state = load_file(folder / "model.safetensors")
     try:
-        network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in state.items()})
+        network.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        )
     except RuntimeError as error:
-        raise ValueError(f"{folder / 'model.safetensors'} does not fit {folder / 'config.json'}: {error}") from error
+        raise ValueError(
+            f"{folder / 'model.safetensors'} does not fit {folder / 'config.json'}: {error}"
+        ) from error
     return Perceiver(network, device)
 
 

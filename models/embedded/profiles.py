@@ -1,4 +1,6 @@
-"""Sizes and lengths of the embedded models per profile: `tiny` for tests, `cpu` for two cores, `gpu` for one H100."""
+"""Sizes and lengths of the embedded models per profile: `tiny` for tests, `cpu` for two cores, `gpu` for one
+H100.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +15,9 @@ TEXT_TOKENS = 40
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderProfile:
-    """`channels` are AutoencoderKL's block_out_channels; four blocks give f8. It sees a sub-vocabulary's world."""
+    """`channels` are AutoencoderKL's block_out_channels; four blocks give f8. It sees a sub-vocabulary's
+    world.
+    """
 
     vocabulary: str
     channels: tuple[int, ...]
@@ -79,7 +83,9 @@ PAINTER: dict[ProfileName, PainterProfile] = {
 }
 
 
-def perception_config(part: Literal["critic", "judge"], profile: PerceptionProfile, words: dict[str, tuple[str, ...]]) -> PerceptionConfig:
+def perception_config(
+    part: Literal["critic", "judge"], profile: PerceptionProfile, words: dict[str, tuple[str, ...]]
+) -> PerceptionConfig:
     """The configuration of one perception network over the given class names."""
     architecture = "centre" if part == "critic" else "votes"
     return PerceptionConfig(architecture=architecture, width=profile.width, depth=profile.depth, **words)

@@ -1,1 +1,3 @@
-"""How the embedded models are trained, from the diorama alone. Only this package of `models` imports `diorama`."""
+"""How the embedded models are trained, from the diorama alone. Only this package of `models` imports
+`diorama`.
+"""

@@ -1,4 +1,6 @@
-"""How well a perception model reads pictures whose truth is known: per attribute, per picture, and who is taken for whom."""
+"""How well a perception model reads pictures whose truth is known: per attribute, per picture, and who is
+taken for whom.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from models.perception import DetectedThing, Perception
 
 @dataclass
 class Accuracy:
-    """Counts over pictures. Attribute accuracies are over the things that were found (IoU at least one half)."""
+    """Counts over pictures. Attribute accuracies are over the things found (IoU at least one half)."""
 
     pictures: int = 0
     exact: int = 0
@@ -65,7 +67,9 @@ def score_perceptions(perceptions: Sequence[Perception], truths: Sequence[Sequen
 
 
 def _score_picture(total: Accuracy, things: Sequence[DetectedThing], truth: Sequence[Seen]) -> None:
-    overlaps = np.array([[_iou(thing.box, seen.box) for thing in things] for seen in truth]).reshape(len(truth), len(things))
+    overlaps = np.array([[_iou(thing.box, seen.box) for thing in things] for seen in truth]).reshape(
+        len(truth), len(things)
+    )
     pairs = [(i, j) for i, j in zip(*linear_sum_assignment(-overlaps), strict=True) if overlaps[i, j] >= 0.5]
     wholly = len(pairs) == len(truth) == len(things)
     total.pictures += 1

@@ -1,9 +1,10 @@
-"""Recipe of the painter's autoencoder: f8, 16 latent channels, judged by what the critic still reads, not by PSNR.
+"""Recipe of the painter's autoencoder: f8, 16 latent channels, judged by what the critic still reads, not by
+PSNR.
 
-Crops first, because they are four times cheaper; full pictures for the last part, because GroupNorm sees another world in a
-crop. Things weigh more than background, edges more than surfaces and chroma more than luma: that is what a reader of the
-picture needs. A small reader on the noisy latents (thrown away afterwards) keeps shape and colour linearly visible there,
-which is also where the painter will have to put them.
+Crops first, because they are four times cheaper; full pictures for the last part, because GroupNorm sees
+another world in a crop. Things weigh more than background, edges more than surfaces and chroma more than
+luma: that is what a reader of the picture needs. A small reader on the noisy latents (thrown away afterwards)
+keeps shape and colour linearly visible there, which is also where the painter will have to put them.
 """
 
 import math
@@ -38,7 +39,9 @@ class AutoencoderTraining(nn.Module):
         self.autoencoder = autoencoder
         channels = int(autoencoder.config["latent_channels"])
         self.reader = nn.Sequential(
-            nn.Conv2d(channels, 64, 3, 1, 1), nn.GELU(), nn.Conv2d(64, 1 + len(words.shapes) + len(words.colours), 1)
+            nn.Conv2d(channels, 64, 3, 1, 1),
+            nn.GELU(),
+            nn.Conv2d(64, 1 + len(words.shapes) + len(words.colours), 1),
         )
 
 
@@ -50,7 +53,9 @@ def train(
     resume: bool = True,
     device: str = "cpu",
 ) -> Path:
-    """Train the autoencoder and save it as a diffusers folder in `out/autoencoder`, latents normalised; returns `out`."""
+    """Train the autoencoder and save it as a diffusers folder in `out/autoencoder`, latents normalised;
+    returns `out`.
+    """
     recipe = AUTOENCODER[profile]
     length = steps or recipe.steps
     words = load_vocabulary(recipe.vocabulary)
@@ -75,12 +80,24 @@ def train(
     def look(_step: int) -> Mapping[str, float]:
         copy = build_autoencoder(recipe.channels)
         prefix = "autoencoder."
-        copy.load_state_dict({n.removeprefix(prefix): v.cpu() for n, v in training.average.state.items() if n.startswith(prefix)})
-        rgb = held_out.batch(0, 32).rgb.cpu()
+        copy.load_state_dict(
+            {
+                n.removeprefix(prefix): v.cpu()
+                for n, v in training.average.state.items()
+                if n.startswith(prefix)
+            }
+        )
+        rgb = held_out.batch(0, 2 * recipe.batch).rgb.cpu()
         error = (reconstruct(copy.eval(), rgb).float() - rgb.float()).square().mean()
         return {"psnr": round(10 * math.log10(255**2 / float(error)), 3)}
 
-    training.run(length, loss_at, rate_at=lambda step: schedule(step, length, decay=0.5), every=min(250, length), look=look)
+    training.run(
+        length,
+        loss_at,
+        rate_at=lambda step: schedule(step, length, decay=0.5),
+        every=min(250, length),
+        look=look,
+    )
     if training.step < length:
         return out
     training.load_average()
@@ -90,8 +107,12 @@ def train(
     return out
 
 
-def _crops(batch: Pictures, x: Tensor, ids: Tensor, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """`count` crops of half the side, on the grid of the latents' cells; the box of a random thing centres most."""
+def _crops(
+    batch: Pictures, x: Tensor, ids: Tensor, rng: np.random.Generator, count: int
+) -> tuple[Tensor, Tensor]:
+    """`count` crops of half the side, on the grid of the latents' cells; the box of a random thing centres
+    most.
+    """
     side, half = x.shape[-1], x.shape[-1] // 2
     crops: list[Tensor] = []
     masks: list[Tensor] = []
@@ -100,14 +121,22 @@ def _crops(batch: Pictures, x: Tensor, ids: Tensor, rng: np.random.Generator, co
         thing = batch.seen[n][int(rng.integers(len(batch.seen[n])))]
         centre = ((thing.box[1] + thing.box[3]) / 2, (thing.box[0] + thing.box[2]) / 2)
         top, left = (
-            min(side - half, max(0, round((c * side - half / 2 + rng.uniform(-16, 16)) / 8) * 8)) for c in centre
+            min(side - half, max(0, round((c * side - half / 2 + rng.uniform(-16, 16)) / 8) * 8))
+            for c in centre
         )
         crops.append(x[n, :, top : top + half, left : left + half])
         masks.append(ids[n, top : top + half, left : left + half])
     return torch.stack(crops), torch.stack(masks)
 
 
-def losses(network: AutoencoderTraining, words: Vocabulary, batch: Pictures, x: Tensor, ids: Tensor, rng: torch.Generator) -> Losses:
+def losses(
+    network: AutoencoderTraining,
+    words: Vocabulary,
+    batch: Pictures,
+    x: Tensor,
+    ids: Tensor,
+    rng: torch.Generator,
+) -> Losses:
     """Weighted reconstruction, KL, and the reader's loss. `x` is (N, 3, S, S) in -1..1, `ids` (N, S, S)."""
     autoencoder = network.autoencoder
     moments = autoencoder.encoder(x)
@@ -135,8 +164,12 @@ def losses(network: AutoencoderTraining, words: Vocabulary, batch: Pictures, x: 
     n = source.view(-1, 1, 1).expand_as(grid)[here]
     presence = F.binary_cross_entropy_with_logits(read[:, 0], here.float())
     count = len(words.shapes)
-    shape = F.cross_entropy(read.permute(0, 2, 3, 1)[here][:, 1 : 1 + count], shapes.to(n.device)[n, grid[here]])
-    colour = F.cross_entropy(read.permute(0, 2, 3, 1)[here][:, 1 + count :], colours.to(n.device)[n, grid[here]])
+    shape = F.cross_entropy(
+        read.permute(0, 2, 3, 1)[here][:, 1 : 1 + count], shapes.to(n.device)[n, grid[here]]
+    )
+    colour = F.cross_entropy(
+        read.permute(0, 2, 3, 1)[here][:, 1 + count :], colours.to(n.device)[n, grid[here]]
+    )
     result["reader"] = 0.05 * (presence + shape + colour)
     return result
 
@@ -154,9 +187,13 @@ def _class_tables(words: Vocabulary, batch: Pictures) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def _normalise(autoencoder: AutoencoderKL, rgb: Tensor) -> None:
-    """Set `shift_factor` and `scaling_factor` so that latents have mean 0 and standard deviation 1, as Flux expects."""
+    """Set `shift_factor` and `scaling_factor` so that latents have mean 0 and standard deviation 1, as Flux
+    expects.
+    """
     z = torch.cat([autoencoder.encode(part.float() / 127.5 - 1).latent_dist.mean for part in rgb.split(16)])
-    autoencoder.register_to_config(shift_factor=round(float(z.mean()), 4), scaling_factor=round(1 / float(z.std()), 4))
+    autoencoder.register_to_config(
+        shift_factor=round(float(z.mean()), 4), scaling_factor=round(1 / float(z.std()), 4)
+    )
 
 
 @torch.inference_mode()
@@ -167,5 +204,3 @@ def reconstruct(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
         for part in rgb.split(16)
     ]
     return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-

@@ -1,7 +1,9 @@
-"""Pictures as latents, rendered and encoded once and kept in shards; each step of the painter draws from them.
+"""Pictures as latents, rendered and encoded once and kept in shards; each step of the painter draws from
+them.
 
-A shard holds `latents` fp16 (N, 16, 16, 16), normalised as Flux expects, and per token of the painter's 8x8 grid the share
-of its pixels on any thing (`cover`, uint8 of 255) and the class of most of those (`shape`, `colour`; 255 for none).
+A shard holds `latents` fp16 (N, 16, 16, 16), normalised as Flux expects, and per token of the painter's 8x8
+grid the share of its pixels on any thing (`cover`, uint8 of 255) and the class of most of those (`shape`,
+`colour`; 255 for none).
 """
 
 import os
@@ -37,8 +39,12 @@ class LatentCache:
         """Where a shard is, or will be."""
         return self.folder / f"{shard:05d}.safetensors"
 
-    def fill(self, autoencoder: AutoencoderKL, device: str = "cpu", done: Callable[[int], None] | None = None) -> None:
-        """Make every shard that is not there yet. Processes that fill one folder together claim shards by a lock file."""
+    def fill(
+        self, autoencoder: AutoencoderKL, device: str = "cpu", done: Callable[[int], None] | None = None
+    ) -> None:
+        """Make every shard that is not there yet. Processes that fill one folder together claim shards by a
+        lock file.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for shard in range(self.shards):
             claim = self.path(shard).with_suffix(".claim")
@@ -52,7 +58,8 @@ class LatentCache:
                 done(shard)
 
     def load(self, shards: int | None = None) -> dict[str, Tensor]:
-        """All shards that exist (at least one), joined; `index` (N,) says which entry of the stream each row is.
+        """All shards that exist (at least one), joined; `index` (N,) says which entry of the stream each row
+        is.
 
         Raises:
             FileNotFoundError: no shard was made yet.
@@ -62,7 +69,9 @@ class LatentCache:
             raise FileNotFoundError(f"{self.folder} holds no latents; make them with `fill`")
         parts = [load_file(self.path(shard)) for shard in found]
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        joined["index"] = torch.cat([torch.arange(shard * self.size, (shard + 1) * self.size) for shard in found])
+        joined["index"] = torch.cat(
+            [torch.arange(shard * self.size, (shard + 1) * self.size) for shard in found]
+        )
         return joined
 
     @torch.inference_mode()
@@ -74,7 +83,10 @@ class LatentCache:
             batch = self.stream.batch(shard * self.size + start, min(step, self.size - start))
             x = batch.rgb.to(device).float() / 127.5 - 1
             z = (autoencoder.encode(x).latent_dist.mean - shift) * scale
-            rows.append({"latents": z.half().cpu()} | token_classes(self.stream.vocabulary, batch.ids.cpu().long(), batch.seen))
+            rows.append(
+                {"latents": z.half().cpu()}
+                | token_classes(self.stream.vocabulary, batch.ids.cpu().long(), batch.seen)
+            )
         return {name: torch.cat([row[name] for row in rows]).contiguous() for name in rows[0]}
 
 

@@ -1,7 +1,7 @@
 """What every recipe shares: optimisers, averaging, checkpoints to the step, logs and a progress bar.
 
-Knows nothing about pictures. A recipe gives a function from a step number to a loss; every random draw in it comes from
-`generator(seed, step)`, so that a training that was stopped goes on exactly as if it had not been.
+Knows nothing about pictures. A recipe gives a function from a step number to a loss; every random draw in it
+comes from `generator(seed, step)`, so that a training that was stopped goes on exactly as if it had not been.
 """
 
 import json
@@ -52,7 +52,9 @@ class Average:
                 self.state[name].copy_(value)
 
 
-def optimisers(module: nn.Module, rate: float, muon_rate: float | None = None, slow: Iterable[str] = ()) -> list[torch.optim.Optimizer]:
+def optimisers(
+    module: nn.Module, rate: float, muon_rate: float | None = None, slow: Iterable[str] = ()
+) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for hidden matrices and AdamW for the rest.
 
     Args:
@@ -68,7 +70,9 @@ def optimisers(module: nn.Module, rate: float, muon_rate: float | None = None, s
             continue
         muon = muon_rate is not None and parameter.ndim == 2 and not any(part in name for part in slow)
         (hidden if muon else rest).append(parameter)
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)]
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+    ]
     if hidden and muon_rate is not None:
         made.append(torch.optim.Muon(hidden, lr=muon_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
     return made
@@ -86,7 +90,13 @@ class Training:
     """A module in training: what `run` needs, and what a checkpoint holds."""
 
     def __init__(
-        self, module: nn.Module, optimisers: list[torch.optim.Optimizer], out: Path, *, decay: float = 0.998, clip: float = 1.0
+        self,
+        module: nn.Module,
+        optimisers: list[torch.optim.Optimizer],
+        out: Path,
+        *,
+        decay: float = 0.998,
+        clip: float = 1.0,
     ) -> None:
         self.module = module
         self.optimisers = optimisers
@@ -98,6 +108,7 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
+        """Where the training is kept."""
         return self.out / "training.pt"
 
     def save(self) -> None:
@@ -189,7 +200,9 @@ class Training:
         losses = loss_at(self.step)
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
-            raise FloatingPointError(f"the loss is {total.item()} at step {self.step}: lower the learning rate")
+            raise FloatingPointError(
+                f"the loss is {total.item()} at step {self.step}: lower the learning rate"
+            )
         for optimiser, rates in zip(self.optimisers, self.rates, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * factor

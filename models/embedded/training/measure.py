@@ -1,4 +1,5 @@
-"""The figures on the cards: what the critic and the judge read, what the autoencoder keeps, what the painter gets right.
+"""The figures on the cards: what the critic and the judge read, what the autoencoder keeps, what the painter
+gets right.
 
 Every figure comes from draws that no training saw.
 """
@@ -65,7 +66,8 @@ def measure_painter(
 ) -> dict[str, dict[str, float]]:
     """Single samples per family: the share that the judge finds right, strictly and under GenEval's leniency.
 
-    "canonical" asks held-out graphs in GenEval's own wording, "heldout" in the wordings of the held-out split.
+    "canonical" asks held-out graphs in GenEval's own wording, "heldout" in the wordings of the held-out
+    split.
     """
     words = load_vocabulary(vocabulary)
     result: dict[str, dict[str, float]] = {}
@@ -86,17 +88,27 @@ def measure_painter(
 
 
 def write_card(folder: Path, card: Mapping[str, object]) -> None:
-    """`card.json` beside the weights: the given facts, the hash of every weight file, the commit and the versions."""
+    """`card.json` beside the weights: the given facts, the hash of every weight file, the commit and the
+    versions.
+    """
     files = sorted(folder.rglob("*.safetensors"))
     facts = {
         "commit": _commit(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__},
-        "sha256": {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+        },
+        "sha256": {
+            str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+        },
         "bytes": sum(file.stat().st_size for file in files),
     }
     (folder / "card.json").write_text(json.dumps({**card, **facts}, indent=2) + "\n", "utf-8")
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
     return found.stdout.strip() or "unknown"

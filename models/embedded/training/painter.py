@@ -1,10 +1,10 @@
 """Recipe of the painter: first its encoders learn to read, then all of it learns to paint by flow matching.
 
-Noise share t = sigmoid(N(0.3, 1)), x_t = (1 - t) x + t e, target e - x (Flux, arXiv 2403.03206 eq. 13). Two helps beside the
-velocity loss: tokens that show things weigh more than empty ones (lone small things vanish otherwise), and a head that is
-thrown away says, per token of a middle block, which shape and colour stand there.
+Noise share t = sigmoid(N(0.3, 1)), x_t = (1 - t) x + t e, target e - x (Flux, arXiv 2403.03206 eq. 13). Two
+helps beside the velocity loss: tokens that show things weigh more than empty ones (lone small things vanish
+otherwise), and a head that is thrown away says, per token of a middle block, which shape and colour stand
+there.
 """
-
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +26,7 @@ from models.embedded.painter import (
     build_tokenizer,
     build_transformer,
     count_tokens,
+    load_painter,
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
 from models.embedded.training.latents import NONE, TOKENS, LatentCache
@@ -38,7 +39,9 @@ SEED = 404
 CANONICAL = 0.35
 """Share of captions in the canonical wording."""
 EMPTY = 0.1
-"""Share of captions that are dropped, so that classifier-free guidance has an unconditional model to start from."""
+"""Share of captions that are dropped, so that classifier-free guidance has an unconditional model to start
+from.
+"""
 WORDINGS = 64
 """Different wordings drawn per scene over a training."""
 THING_WEIGHT = 2.0
@@ -59,7 +62,11 @@ class PainterTraining(nn.Module):
         self.reader = TextReader(recipe.text_width, words)
         self.shapes = len(words.shapes)
         self.layout = nn.Linear(32 * recipe.heads, 2 + self.shapes + len(words.colours))
-        self.register_buffer("image_ids", FluxPipeline._prepare_latent_image_ids(1, TOKENS, TOKENS, "cpu", torch.float32), persistent=False)
+        self.register_buffer(
+            "image_ids",
+            FluxPipeline._prepare_latent_image_ids(1, TOKENS, TOKENS, "cpu", torch.float32),
+            persistent=False,
+        )
         self.register_buffer("text_ids", torch.zeros(TEXT_TOKENS, 3), persistent=False)
         self._hidden: Tensor | None = None
         middle = self.transformer.single_transformer_blocks[recipe.single // 2 - (recipe.single > 1)]
@@ -69,11 +76,13 @@ class PainterTraining(nn.Module):
         self._hidden = outputs[1]
 
     def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Word vectors (N, T, width) and prompt vectors (N, width) of token ids (N, T), as the pipeline computes them."""
+        """Word vectors (N, T, width) and prompt vectors (N, width) of token ids (N, T), as the pipeline
+        computes them.
+        """
         return self.text_encoder(ids).last_hidden_state, self.pooled_encoder(ids).pooler_output
 
     def velocity(self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Velocity (N, 64, 64) at packed latents `x` and noise shares `t` (N,), and the layout head's logits."""
+        """Velocity (N, 64, 64) at packed latents `x` and noise shares `t` (N,), and the layout logits."""
         out = self.transformer(
             hidden_states=x,
             timestep=t,
@@ -95,6 +104,7 @@ def train(
     critic: Path | None = None,
     steps: int | None = None,
     scenes: int | None = None,
+    start: Path | None = None,
     finish: bool = True,
     resume: bool = True,
     device: str = "cpu",
@@ -108,7 +118,9 @@ def train(
         critic: folder of a trained critic that measures the samples (None: samples are only drawn).
         steps: overrides the profile's length.
         scenes: overrides how many pictures are rendered and encoded; more may be added another day.
-        finish: let the learning rate fall at the end; False keeps it up, for a training that will go on another day.
+        start: folder of a painter of the same sizes to go on from; it has learnt to read already.
+        finish: let the learning rate fall at the end; False keeps it up, for a training that will go on
+            another day.
         resume: go on from what `out` holds.
         device: "cpu" or "cuda:0".
     """
@@ -123,8 +135,13 @@ def train(
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
     captions = Captions(stream.world, tokenizer, device)
-    _learn_to_read(network, captions, recipe, out / "text", resume)
-    training = Training(network, optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY), out, decay=0.999)
+    if start is None:
+        _learn_to_read(network, captions, recipe, out / "text", resume)
+    else:
+        _go_on_from(network, load_painter(start))
+    training = Training(
+        network, optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY), out, decay=0.999
+    )
     if resume:
         training.resume()
     data = {name: value.to(device) for name, value in cache.load().items()}
@@ -132,11 +149,20 @@ def train(
     def loss_at(step: int) -> Losses:
         rng = generator(SEED, step)
         rows = torch.from_numpy(rng.integers(len(data["index"]), size=recipe.batch)).to(device)
-        return losses(network, captions, {name: value[rows] for name, value in data.items()}, rng, torch_generator(SEED, step))
+        return losses(
+            network,
+            captions,
+            {name: value[rows] for name, value in data.items()},
+            rng,
+            torch_generator(SEED, step),
+        )
 
     def look(step: int) -> Mapping[str, float]:
         pipeline = build_pipeline(recipe, training.average.state, vae)
-        return draw_samples(pipeline, recipe.vocabulary, critic, out / "samples" / f"{step:07d}.png", device=device)
+        sheet = out / "samples" / f"{step:07d}.png"
+        return draw_samples(
+            pipeline, recipe.vocabulary, critic, sheet, per_family=min(8, recipe.batch // 4), device=device
+        )
 
     def rate_at(step: int) -> float:
         return schedule(step, length, warmup=200, decay=0.4 if finish else 0.0)
@@ -146,7 +172,8 @@ def train(
 
 
 def export(profile: ProfileName, out: Path, autoencoder: Path) -> Path:
-    """Save the painter as it is at the last checkpoint in `out`, without ending its training; returns the folder.
+    """Save the painter as it is at the last checkpoint in `out`, without ending its training; returns the
+    folder.
 
     Raises:
         FileNotFoundError: `out` holds no checkpoint.
@@ -162,7 +189,9 @@ def build_pipeline(recipe: PainterProfile, average: Mapping[str, Tensor], vae: A
     network.load_state_dict({name: value.cpu() for name, value in average.items()})
     network = network.eval()
     tokenizer = build_tokenizer(lexicon(), lexicon(load_vocabulary(recipe.vocabulary)))
-    return assemble(network.transformer, network.text_encoder, network.pooled_encoder, tokenizer, vae.cpu(), SHIFT)
+    return assemble(
+        network.transformer, network.text_encoder, network.pooled_encoder, tokenizer, vae.cpu(), SHIFT
+    )
 
 
 def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
@@ -171,6 +200,13 @@ def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
         part.to(torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def _go_on_from(network: PainterTraining, painter: FluxPipeline) -> None:
+    """Copy a finished painter's weights; what is thrown away after a training begins anew."""
+    network.transformer.load_state_dict(painter.transformer.state_dict())
+    network.text_encoder.load_state_dict(painter.text_encoder_2.state_dict())
+    network.pooled_encoder.load_state_dict(painter.text_encoder.state_dict())
 
 
 class Captions:
@@ -198,7 +234,13 @@ class Captions:
         ]
 
 
-def losses(network: PainterTraining, captions: Captions, rows: Mapping[str, Tensor], rng: np.random.Generator, noise: torch.Generator) -> Losses:
+def losses(
+    network: PainterTraining,
+    captions: Captions,
+    rows: Mapping[str, Tensor],
+    rng: np.random.Generator,
+    noise: torch.Generator,
+) -> Losses:
     """Weighted velocity loss and layout loss on cached latents."""
     x = pack(rows["latents"].float())
     ids = captions.encode(captions.draw(rows["index"].tolist(), rng))
@@ -221,7 +263,9 @@ def losses(network: PainterTraining, captions: Captions, rows: Mapping[str, Tens
 
 def _layout_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     classes = wanted.flatten(1).long()
-    return F.cross_entropy(logits.flatten(0, 1), classes.masked_fill(classes == NONE, -100).flatten(), ignore_index=-100)
+    return F.cross_entropy(
+        logits.flatten(0, 1), classes.masked_fill(classes == NONE, -100).flatten(), ignore_index=-100
+    )
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -230,7 +274,9 @@ def pack(latents: Tensor) -> Tensor:
     return latents.view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(n, h * w // 4, c * 4)
 
 
-def _learn_to_read(network: PainterTraining, captions: Captions, recipe: PainterProfile, out: Path, resume: bool) -> None:
+def _learn_to_read(
+    network: PainterTraining, captions: Captions, recipe: PainterProfile, out: Path, resume: bool
+) -> None:
     """The text phase: encoders and reader on prompts alone."""
 
     class Readers(nn.Module):
@@ -253,7 +299,9 @@ def _learn_to_read(network: PainterTraining, captions: Captions, recipe: Painter
         ids = captions.encode([captions.world.prompt(i, w) for i, w in zip(indices, wordings, strict=True)])
         wanted = graph_targets([captions.world.graph(i) for i in indices], words)
         states, pooled = network.read(ids)
-        return network.reader(states, pooled, ids > 0, {name: value.to(ids.device) for name, value in wanted.items()})
+        return network.reader(
+            states, pooled, ids > 0, {name: value.to(ids.device) for name, value in wanted.items()}
+        )
 
     training.run(
         recipe.text_steps,

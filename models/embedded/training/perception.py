@@ -1,7 +1,7 @@
 """Recipe of the critic and the judge: rendered pictures in, boxes and attributes out.
 
-The two never share a picture: each has its own seed, and so its own world. Both also see what an autoencoder makes of a
-picture once there is one, for what they will be asked to read is painted, not rendered.
+The two never share a picture: each has its own seed, and so its own world. Both also see what an autoencoder
+makes of a picture once there is one, for what they will be asked to read is painted, not rendered.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,14 @@ from torch import Tensor
 
 from diorama.truth import Seen
 from diorama.vocabulary import load_vocabulary
-from models.embedded.perception import ATTRIBUTES, GRID, PerceptionConfig, PerceptionNetwork, Perceiver, save_perceiver
+from models.embedded.perception import (
+    ATTRIBUTES,
+    GRID,
+    Perceiver,
+    PerceptionConfig,
+    PerceptionNetwork,
+    save_perceiver,
+)
 from models.embedded.profiles import CRITIC, JUDGE, ProfileName, perception_config
 from models.embedded.training.accuracy import score_perceptions
 from models.embedded.training.loop import Losses, Training, optimisers, schedule, torch_generator
@@ -89,7 +96,7 @@ def train(
     def look(_step: int) -> Mapping[str, float]:
         copy = PerceptionNetwork(config)
         copy.load_state_dict({name: value.cpu() for name, value in training.average.state.items()})
-        batch = held_out.batch(0, 128)
+        batch = held_out.batch(0, 4 * recipe.batch)
         return score_perceptions(Perceiver(copy).perceive_tensor(batch.rgb.cpu()), batch.seen).headline
 
     training.run(
@@ -111,8 +118,9 @@ def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str,
 
     Returns:
         presence (N, 16, 16): a Gaussian bump at each centre for the centre detector, 0 or 1 for voting cells;
-        cells (M, 3): picture, row and column of every cell that predicts a thing; and per such cell box (M, 4) as
-        corners in fractions, distance (M,) as a logarithm, and a class index (M,) per attribute; setting (N,).
+        cells (M, 3): picture, row and column of every cell that predicts a thing; and per such cell box (M,
+        4) as corners in fractions, distance (M,) as a logarithm, and a class index (M,) per attribute;
+        setting (N,).
     """
     count = len(batch.seen)
     presence = torch.zeros(count, GRID, GRID)
@@ -128,7 +136,10 @@ def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str,
             column, row = min(GRID - 1, max(0, int(x))), min(GRID - 1, max(0, int(y)))
             if config.architecture == "centre":
                 sigma_x, sigma_y = max(0.5, (right - left) * GRID / 6), max(0.5, (bottom - top) * GRID / 6)
-                bump = torch.exp(-(((steps - 0.5 - column) / sigma_x) ** 2)[None, :] / 2 - (((steps - 0.5 - row) / sigma_y) ** 2)[:, None] / 2)
+                bump = torch.exp(
+                    -(((steps - 0.5 - column) / sigma_x) ** 2)[None, :] / 2
+                    - (((steps - 0.5 - row) / sigma_y) ** 2)[:, None] / 2
+                )
                 presence[picture] = torch.maximum(presence[picture], bump)
                 cells.append((picture, row, column))
                 things.append(thing)
@@ -151,7 +162,9 @@ def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str,
     return {name: value.to(device) for name, value in result.items()}
 
 
-def losses(config: PerceptionConfig, network: PerceptionNetwork, maps: dict[str, Tensor], wanted: dict[str, Tensor]) -> Losses:
+def losses(
+    config: PerceptionConfig, network: PerceptionNetwork, maps: dict[str, Tensor], wanted: dict[str, Tensor]
+) -> Losses:
     """Penalty-reduced focal loss for presence, cross-entropy for classes, smooth L1 for box and distance."""
     picture, row, column = wanted["cells"].unbind(1)
     scale = 20.0
@@ -159,7 +172,9 @@ def losses(config: PerceptionConfig, network: PerceptionNetwork, maps: dict[str,
     result = {"presence": _focal(logits, wanted["presence"]) / max(1, len(wanted["presence"])) * 0.5}
     boxes = network.boxes(maps["box"])[picture, :, row, column]
     result["box"] = F.smooth_l1_loss(boxes * scale, wanted["box"] * scale, beta=0.2)
-    result["distance"] = 2 * F.smooth_l1_loss(maps["distance"][picture, 0, row, column], wanted["distance"], beta=0.05)
+    result["distance"] = 2 * F.smooth_l1_loss(
+        maps["distance"][picture, 0, row, column], wanted["distance"], beta=0.05
+    )
     for name in ATTRIBUTES:
         result[name] = F.cross_entropy(maps[name][picture, :, row, column], wanted[name])
     result["setting"] = 0.3 * F.cross_entropy(maps["setting"], wanted["setting"])

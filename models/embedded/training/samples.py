@@ -15,15 +15,17 @@ from models.embedded.perception import load_perceiver
 from models.embedded.profiles import TEXT_TOKENS
 from models.perception import DetectedThing
 
-PER_FAMILY = 8
-
 
 def seen_from(thing: DetectedThing) -> Seen:
     """A detection in the diorama's terms."""
-    return Seen(thing.shape, thing.colour, thing.pattern, thing.size, thing.box, thing.distance, thing.confidence)
+    return Seen(
+        thing.shape, thing.colour, thing.pattern, thing.size, thing.box, thing.distance, thing.confidence
+    )
 
 
-def paint(pipeline: FluxPipeline, prompts: list[str], seeds: list[int], steps: int, guidance: float, batch: int = 16) -> list[Image.Image]:
+def paint(
+    pipeline: FluxPipeline, prompts: list[str], seeds: list[int], steps: int, guidance: float, batch: int = 16
+) -> list[Image.Image]:
     """One 128x128 picture per prompt and seed."""
     pictures: list[Image.Image] = []
     pipeline.set_progress_bar_config(disable=True)
@@ -46,20 +48,31 @@ def paint(pipeline: FluxPipeline, prompts: list[str], seeds: list[int], steps: i
 
 
 def draw_samples(
-    pipeline: FluxPipeline, vocabulary: str, critic: Path | None, sheet: Path, *, guidance: float = 2.5, steps: int = 16, device: str = "cpu"
+    pipeline: FluxPipeline,
+    vocabulary: str,
+    critic: Path | None,
+    sheet: Path,
+    *,
+    per_family: int = 8,
+    guidance: float = 2.5,
+    steps: int = 16,
+    device: str = "cpu",
 ) -> dict[str, float]:
-    """Paint PER_FAMILY canonical prompts of every family, save them as a sheet, and score them by family.
+    """Paint `per_family` canonical prompts of every family, save them as a sheet, and score them by family.
 
-    Returns the share of pictures per family in which the critic finds what was asked: exactly, under GenEval's
-    leniency (keys `<family>` and `<family>_lenient`), and the means.
+    Returns the share of pictures per family in which the critic finds what was asked: exactly, under
+    GenEval's leniency (keys `<family>` and `<family>_lenient`), and the means.
     """
     words = load_vocabulary(vocabulary)
     families = available_families(words)
-    asked = [case for family in families for case in cases("train", [family], PER_FAMILY, 31, words)]
+    asked = [case for family in families for case in cases("train", [family], per_family, 31, words)]
     prompts = [say(case.graph) for case in asked]
     pictures = paint(pipeline.to(device), prompts, [1000 + i for i in range(len(prompts))], steps, guidance)
     sheet.parent.mkdir(parents=True, exist_ok=True)
-    rows = [np.concatenate([np.array(p) for p in pictures[i : i + PER_FAMILY]], 1) for i in range(0, len(pictures), PER_FAMILY)]
+    rows = [
+        np.concatenate([np.array(p) for p in pictures[i : i + per_family]], 1)
+        for i in range(0, len(pictures), per_family)
+    ]
     Image.fromarray(np.concatenate(rows, 0)).save(sheet)
     sheet.with_suffix(".txt").write_text("\n".join(prompts) + "\n", "utf-8")
     if critic is None:

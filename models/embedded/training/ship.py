@@ -31,7 +31,13 @@ class NotBetter(RuntimeError):
 
 
 def ship_perception(
-    part: Literal["critic", "judge"], source: Path, recipe: Mapping[str, object], *, autoencoder: Path | None, pictures: int = 1000, weights: Path = WEIGHTS
+    part: Literal["critic", "judge"],
+    source: Path,
+    recipe: Mapping[str, object],
+    *,
+    autoencoder: Path | None,
+    pictures: int = 1000,
+    weights: Path = WEIGHTS,
 ) -> Card:
     """Measure the perception model in `source` on held-out renders (and reconstructions) and ship it.
 
@@ -84,7 +90,9 @@ def ship_painter(
     """
     pipeline, eyes = load_painter(source), load_perceiver(judge)
     measured = {
-        wording: measure_painter(pipeline, eyes, vocabulary, per_family, wording=wording, steps=steps, guidance=guidance)
+        wording: measure_painter(
+            pipeline, eyes, vocabulary, per_family, wording=wording, steps=steps, guidance=guidance
+        )
         for wording in ("canonical", "heldout")
     }
     card: Card = {
@@ -99,7 +107,10 @@ def ship_painter(
             "by": "judge",
             "per_family": per_family,
             "seed": MEASURE_SEED,
-            **{wording: {family: _rounded(row) for family, row in rows.items()} for wording, rows in measured.items()},
+            **{
+                wording: {family: _rounded(row) for family, row in rows.items()}
+                for wording, rows in measured.items()
+            },
         },
     }
     return _ship(weights / "painter", card, lambda target: _copy_tree(source, target))
@@ -114,7 +125,9 @@ def _ship(target: Path, card: Card, copy: Callable[[Path], None]) -> Card:
     if old.exists():
         score = float(json.loads(old.read_text("utf-8"))["score"])
         if score >= float(str(card["score"])):
-            raise NotBetter(f"{target.name}: the new weights score {card['score']}, the shipped ones {score}; keeping those")
+            raise NotBetter(
+                f"{target.name}: the new weights score {card['score']}, the shipped ones {score}; those stay"
+            )
         shutil.rmtree(target)
     target.mkdir(parents=True)
     copy(target)

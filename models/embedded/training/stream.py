@@ -17,7 +17,9 @@ from diorama.world import World
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """A rendered batch: `rgb` uint8 (N, 3, S, S), `ids` int16 (N, S, S) with -1 for background, and its truth."""
+    """A rendered batch: `rgb` uint8 (N, 3, S, S), `ids` int16 (N, S, S) with -1 for background, and its
+    truth.
+    """
 
     scenes: list[Scene]
     graphs: list[SceneGraph]
@@ -30,10 +32,13 @@ class Pictures:
 class PictureStream:
     """Scenes of a world, drawn and rendered on demand.
 
-    Index i always gives the same scene; an index whose graph cannot be placed gives the next draw of that index.
+    Index i always gives the same scene; an index whose graph cannot be placed gives the next draw of that
+    index.
     """
 
-    def __init__(self, vocabulary: Vocabulary, seed: int, weights: dict[str, float] | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, seed: int, weights: dict[str, float] | None = None, device: str = "cpu"
+    ) -> None:
         self.vocabulary = vocabulary
         self.seed = seed
         self.device = device
@@ -44,7 +49,9 @@ class PictureStream:
         graph = self.world.graph(index)
         for attempt in range(8):
             try:
-                return complete(graph, np.random.default_rng((self.seed, index, attempt)), self.vocabulary), graph
+                return complete(
+                    graph, np.random.default_rng((self.seed, index, attempt)), self.vocabulary
+                ), graph
             except Unplaceable:
                 continue
         return self.scene(index + 2**40)
@@ -68,7 +75,8 @@ class PictureStream:
 def augment(rgb: Tensor, generator: torch.Generator) -> Tensor:
     """Noise, blur and brightness on uint8 pictures (N, 3, S, S); gives floats in -1..1.
 
-    A detector that only ever saw clean renders reads generated pictures badly (embedded_world: .975 against .82).
+    A detector that only ever saw clean renders reads generated pictures badly (embedded_world: .975 against
+    .82).
     """
     count = len(rgb)
     x = rgb.float() / 127.5 - 1

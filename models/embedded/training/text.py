@@ -1,8 +1,8 @@
 """Teaches the text encoders to read before the painter learns to paint.
 
-A prompt's words are read back as its scene graph: per shape how many, which colour, which size, and how it stands to every
-other shape. That takes minutes on text alone, while learning to bind attributes through pixels takes hours; the readers
-are thrown away afterwards.
+A prompt's words are read back as its scene graph: per shape how many, which colour, which size, and how it
+stands to every other shape. That takes minutes on text alone, while learning to bind attributes through
+pixels takes hours; the readers are thrown away afterwards.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,9 @@ class TextReader(nn.Module):
         self.pooled = nn.Linear(width, shapes * (MAX_THINGS + 1) + len(words.settings) + 1)
         self.pooled_colour = nn.Linear(width, shapes * (len(words.colours) + 1))
 
-    def forward(self, states: Tensor, pooled: Tensor, mask: Tensor, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(
+        self, states: Tensor, pooled: Tensor, mask: Tensor, wanted: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Losses by name; `mask` (N, T) is true on words, `wanted` comes from `graph_targets`."""
         scores = torch.einsum("sd,ntd->nst", self.queries, self.key(states)) / states.shape[-1] ** 0.5
         weights = scores.masked_fill(~mask[:, None], -1e9).softmax(-1)
@@ -51,12 +53,16 @@ class TextReader(nn.Module):
         shapes = found.shape[1]
         a = self.subject(found)[:, :, None].expand(-1, -1, shapes, -1)
         b = self.object(found)[:, None].expand(-1, shapes, -1, -1)
-        result["relation"] = 2 * _cross_entropy(self.relation(a.contiguous(), b.contiguous()), wanted["relation"])
+        result["relation"] = 2 * _cross_entropy(
+            self.relation(a.contiguous(), b.contiguous()), wanted["relation"]
+        )
         flat = self.pooled(pooled)
         counts = flat[:, : shapes * (MAX_THINGS + 1)].unflatten(1, (shapes, -1))
         result["pooled_count"] = _cross_entropy(counts, wanted["count"])
         result["pooled_setting"] = _cross_entropy(flat[:, shapes * (MAX_THINGS + 1) :], wanted["setting"])
-        result["pooled_colour"] = _cross_entropy(self.pooled_colour(pooled).unflatten(1, (shapes, -1)), wanted["colour"])
+        result["pooled_colour"] = _cross_entropy(
+            self.pooled_colour(pooled).unflatten(1, (shapes, -1)), wanted["colour"]
+        )
         return result
 
 
@@ -67,8 +73,8 @@ def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
 def graph_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, Tensor]:
     """Class indices: count, colour, pattern, size (N, shapes), relation (N, shapes, shapes), setting (N,).
 
-    The last class means "not said" (or no relation). Attributes of a shape that is absent, or that several groups
-    share, are ignored.
+    The last class means "not said" (or no relation). Attributes of a shape that is absent, or that several
+    groups share, are ignored.
     """
     n, shapes = len(graphs), len(words.shapes)
     names = {"colour": words.colour_names, "pattern": words.pattern_names, "size": words.size_names}

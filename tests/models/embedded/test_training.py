@@ -49,7 +49,13 @@ def test_perception_learns_and_goes_on_to_the_step(part: str, tmp_path: Path) ->
 
 
 def test_the_two_perception_networks_are_different_in_kind() -> None:
-    words = {"shapes": ("cube",), "colours": ("red",), "patterns": ("plain",), "sizes": ("large",), "settings": ("studio",)}
+    words = {
+        "shapes": ("cube",),
+        "colours": ("red",),
+        "patterns": ("plain",),
+        "sizes": ("large",),
+        "settings": ("studio",),
+    }
     made = [
         perception.PerceptionNetwork(perception.perception_config(part, recipe["tiny"], words))
         for part, recipe in (("critic", perception.CRITIC), ("judge", perception.JUDGE))
@@ -58,8 +64,12 @@ def test_the_two_perception_networks_are_different_in_kind() -> None:
     assert perception.SEEDS["critic"] != perception.SEEDS["judge"]
 
 
-def test_painter_learns_and_stock_diffusers_paints_with_it(tiny_autoencoder: Path, tiny_critic: Path, tmp_path: Path) -> None:
-    folder = painter.train("tiny", tmp_path, autoencoder=tiny_autoencoder / "autoencoder", critic=tiny_critic, steps=30)
+def test_painter_learns_and_stock_diffusers_paints_with_it(
+    tiny_autoencoder: Path, tiny_critic: Path, tmp_path: Path
+) -> None:
+    folder = painter.train(
+        "tiny", tmp_path, autoencoder=tiny_autoencoder / "autoencoder", critic=tiny_critic, steps=30
+    )
     [row] = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text("utf-8").splitlines()]
     assert 0 <= row["held_out_mean"] <= 1
     first = painter.train("tiny", tmp_path / "short", autoencoder=tiny_autoencoder / "autoencoder", steps=2)
@@ -83,6 +93,20 @@ def test_painter_learns_and_stock_diffusers_paints_with_it(tiny_autoencoder: Pat
     ]
     assert pictures[0].shape == (1, 128, 128, 3)
     assert (pictures[0] == pictures[1]).all()
+
+
+def test_painter_goes_on_from_another(tiny_autoencoder: Path, tmp_path: Path) -> None:
+    vae = tiny_autoencoder / "autoencoder"
+    first = painter.train("tiny", tmp_path / "first", autoencoder=vae, steps=30)
+    painter.train("tiny", tmp_path / "second", autoencoder=vae, steps=2, start=first)
+    painter.train("tiny", tmp_path / "fresh", autoencoder=vae, steps=2)
+    assert not (tmp_path / "second" / "text").exists()
+    second, fresh = (losses(tmp_path / name, "velocity")[0] for name in ("second", "fresh"))
+    assert second < fresh
+    exported = painter.export("tiny", tmp_path / "first", vae)
+    tokenizer = load_painter(exported).tokenizer
+    assert tokenizer.unk_token_id in tokenizer("an orange torus").input_ids
+    assert tokenizer.unk_token_id not in tokenizer("a red cube").input_ids
 
 
 def test_packing_is_that_of_the_pipeline() -> None:
