@@ -52,10 +52,8 @@ class Setting(_Entry):
     wall: Rgb
 
 
-class Vocabulary(BaseModel):
+class Vocabulary(BaseModel, frozen=True, extra="forbid"):
     """All words of one world. Order is meaning: a model's class index is a word's position here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     shapes: tuple[Shape, ...]
     colours: tuple[Colour, ...]
@@ -96,7 +94,7 @@ def load_vocabulary(subset: str = "full") -> Vocabulary:
     Raises:
         ValueError: `subset` is not in `vocabulary.toml`, or one of its words is not in the full vocabulary.
     """
-    data = tomllib.loads(resources.files(__package__).joinpath("vocabulary.toml").read_text("utf-8"))
+    data = tomllib.loads(resources.files("diorama").joinpath("vocabulary.toml").read_text("utf-8"))
     subsets: dict[str, dict[str, list[str]]] = data.pop("subsets")
     if subset == "full":
         return Vocabulary.model_validate(data)

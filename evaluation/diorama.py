@@ -69,7 +69,7 @@ class Experiment:
     def cases(self) -> list[Case]:
         """The prompts: the same for every arm, and on every machine."""
         words = load_vocabulary(self.vocabulary)
-        families = [family for family in self.families if family in available_families(words)]
+        families: list[Family] = [family for family in available_families(words) if family in self.families]
         return cases(self.split, families, ceil(self.count / len(families)), self.seed, words)
 
 

@@ -6,6 +6,7 @@ diorama except the words in its tokenizer.
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
@@ -14,6 +15,7 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from models.embedded.profiles import TEXT_TOKENS, PainterProfile
@@ -28,12 +30,15 @@ def build_autoencoder(channels: Sequence[int]) -> AutoencoderKL:
     One norm group: with as many groups as channels GroupNorm forgets how bright a channel is, and with it the
     colours of walls and floors (17 dB after 500 steps, grey backgrounds).
     """
+    blocks: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * len(channels),
+        "up_block_types": ("UpDecoderBlock2D",) * len(channels),
+        "block_out_channels": tuple(channels),
+    }
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * len(channels),
-        up_block_types=("UpDecoderBlock2D",) * len(channels),
-        block_out_channels=tuple(channels),
+        **blocks,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=1,
@@ -44,6 +49,23 @@ def build_autoencoder(channels: Sequence[int]) -> AutoencoderKL:
         scaling_factor=1.0,
         shift_factor=0.0,
     )
+
+
+def encode(autoencoder: AutoencoderKL, pixels: Tensor) -> Tensor:
+    """Mean latents (N, 16, S/8, S/8), not normalised, of pixels (N, 3, S, S) in -1..1."""
+    return autoencoder.encoder(pixels).chunk(2, 1)[0]
+
+
+def decode(autoencoder: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Pixels (N, 3, S, S), about -1..1, of latents that are not normalised."""
+    return autoencoder.decoder(latents)
+
+
+def image_ids(side: int) -> Tensor:
+    """The rotary positions (side * side, 3) of Flux's image tokens: 0, row, column."""
+    cells = torch.arange(side, dtype=torch.float32)
+    rows, columns = torch.meshgrid(cells, cells, indexing="ij")
+    return torch.stack([torch.zeros_like(rows), rows, columns], -1).flatten(0, 1)
 
 
 def count_tokens(lexicon: Sequence[str]) -> int:

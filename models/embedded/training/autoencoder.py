@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from diorama.vocabulary import Vocabulary, load_vocabulary
-from models.embedded.painter import build_autoencoder
+from models.embedded.painter import build_autoencoder, decode, encode
 from models.embedded.profiles import AUTOENCODER, ProfileName
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
 from models.embedded.training.stream import Pictures, PictureStream
@@ -190,7 +190,7 @@ def _normalise(autoencoder: AutoencoderKL, rgb: Tensor) -> None:
     """Set `shift_factor` and `scaling_factor` so that latents have mean 0 and standard deviation 1, as Flux
     expects.
     """
-    z = torch.cat([autoencoder.encode(part.float() / 127.5 - 1).latent_dist.mean for part in rgb.split(16)])
+    z = torch.cat([encode(autoencoder, part.float() / 127.5 - 1) for part in rgb.split(16)])
     autoencoder.register_to_config(
         shift_factor=round(float(z.mean()), 4), scaling_factor=round(1 / float(z.std()), 4)
     )
@@ -199,8 +199,5 @@ def _normalise(autoencoder: AutoencoderKL, rgb: Tensor) -> None:
 @torch.inference_mode()
 def reconstruct(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
     """uint8 pictures (N, 3, S, S) through encoder and decoder and back to uint8."""
-    parts = [
-        autoencoder.decode(autoencoder.encode(part.float() / 127.5 - 1).latent_dist.mean).sample
-        for part in rgb.split(16)
-    ]
+    parts = [decode(autoencoder, encode(autoencoder, part.float() / 127.5 - 1)) for part in rgb.split(16)]
     return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

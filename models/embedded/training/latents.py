@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diorama.truth import Seen
 from diorama.vocabulary import Vocabulary
+from models.embedded.painter import encode
 from models.embedded.training.stream import PictureStream
 
 SHARD = 1000
@@ -82,7 +83,7 @@ class LatentCache:
         for start in range(0, self.size, step):
             batch = self.stream.batch(shard * self.size + start, min(step, self.size - start))
             x = batch.rgb.to(device).float() / 127.5 - 1
-            z = (autoencoder.encode(x).latent_dist.mean - shift) * scale
+            z = (encode(autoencoder, x) - shift) * scale
             rows.append(
                 {"latents": z.half().cpu()}
                 | token_classes(self.stream.vocabulary, batch.ids.cpu().long(), batch.seen)

@@ -71,7 +71,8 @@ def measure_painter(
     """
     words = load_vocabulary(vocabulary)
     result: dict[str, dict[str, float]] = {}
-    for family in (family for family in families if family in available_families(words)):
+    chosen: list[Family] = [family for family in available_families(words) if family in families]
+    for family in chosen:
         asked = cases("heldout", [family], per_family, MEASURE_SEED, words)
         prompts = [say(case.graph) if wording == "canonical" else case.prompt for case in asked]
         pictures = paint(pipeline, prompts, [MEASURE_SEED + i for i in range(len(prompts))], steps, guidance)

@@ -26,6 +26,7 @@ from models.embedded.painter import (
     build_tokenizer,
     build_transformer,
     count_tokens,
+    image_ids,
     load_painter,
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
@@ -62,11 +63,7 @@ class PainterTraining(nn.Module):
         self.reader = TextReader(recipe.text_width, words)
         self.shapes = len(words.shapes)
         self.layout = nn.Linear(32 * recipe.heads, 2 + self.shapes + len(words.colours))
-        self.register_buffer(
-            "image_ids",
-            FluxPipeline._prepare_latent_image_ids(1, TOKENS, TOKENS, "cpu", torch.float32),
-            persistent=False,
-        )
+        self.register_buffer("image_ids", image_ids(TOKENS), persistent=False)
         self.register_buffer("text_ids", torch.zeros(TEXT_TOKENS, 3), persistent=False)
         self._hidden: Tensor | None = None
         middle = self.transformer.single_transformer_blocks[recipe.single // 2 - (recipe.single > 1)]

@@ -1,6 +1,7 @@
 """Samples of a painter in training: a picture to look at, and how many of them the critic finds right."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,10 +32,10 @@ def paint(
     pipeline.set_progress_bar_config(disable=True)
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
+        guided: dict[str, Any] = {"negative_prompt": [""] * len(part)} if guidance > 1 else {}
         with torch.inference_mode():
             result = pipeline(
                 prompt=part,
-                negative_prompt=[""] * len(part) if guidance > 1 else None,
                 true_cfg_scale=guidance,
                 guidance_scale=1.0,
                 height=128,
@@ -42,6 +43,7 @@ def paint(
                 num_inference_steps=steps,
                 max_sequence_length=TEXT_TOKENS,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds[start : start + batch]],
+                **guided,
             )
         pictures += result.images  # pyright: ignore[reportAttributeAccessIssue]
     return pictures

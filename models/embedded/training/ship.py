@@ -3,11 +3,12 @@
 History keeps every copy of a weight file, so a replacement has to earn its bytes.
 """
 
+import argparse
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from diffusers import AutoencoderKL
 
@@ -137,3 +138,38 @@ def _ship(target: Path, card: Card, copy: Callable[[Path], None]) -> Card:
 
 def _rounded(row: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in row.items()}
+
+
+def main() -> None:
+    """Ship one part from the command line; `--recipe` is a JSON object that goes into the card as it is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=get_args(Part))
+    parser.add_argument("source", type=Path, help="a saved pipeline, or the folder of a perception training")
+    parser.add_argument("--recipe", type=json.loads, required=True)
+    parser.add_argument("--pictures", type=int, default=500, help="held-out renders, or prompts per family")
+    parser.add_argument("--autoencoder", type=Path, default=WEIGHTS / "painter" / "vae")
+    parser.add_argument("--vocabulary", default="cpu", help="what the painter was taught")
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--guidance", type=float, default=2.5)
+    asked = parser.parse_args()
+    if asked.part == "painter":
+        card = ship_painter(
+            asked.source,
+            asked.recipe,
+            judge=WEIGHTS / "judge",
+            vocabulary=asked.vocabulary,
+            steps=asked.steps,
+            guidance=asked.guidance,
+            per_family=asked.pictures,
+        )
+    else:
+        card = ship_perception(
+            asked.part, asked.source, asked.recipe, autoencoder=asked.autoencoder, pictures=asked.pictures
+        )
+    print(json.dumps(card, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,13 @@
 """Endless rendered pictures with their truth, deterministic from (seed, index)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diorama.draws import Family
 from diorama.graph import SceneGraph
 from diorama.place import Unplaceable, complete
 from diorama.render import render, seen
@@ -37,7 +39,11 @@ class PictureStream:
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, seed: int, weights: dict[str, float] | None = None, device: str = "cpu"
+        self,
+        vocabulary: Vocabulary,
+        seed: int,
+        weights: Mapping[Family, float] | None = None,
+        device: str = "cpu",
     ) -> None:
         self.vocabulary = vocabulary
         self.seed = seed

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
 
-from models.embedded.painter import load_painter
+from models.embedded.painter import image_ids, load_painter
 from models.embedded.perception import load_perceiver
 from models.embedded.training import autoencoder, painter, perception
 
@@ -112,3 +112,5 @@ def test_painter_goes_on_from_another(tiny_autoencoder: Path, tmp_path: Path) ->
 def test_packing_is_that_of_the_pipeline() -> None:
     latents = torch.randn(2, 16, 16, 16)
     assert torch.equal(painter.pack(latents), FluxPipeline._pack_latents(latents, 2, 16, 16, 16))
+    ids = FluxPipeline._prepare_latent_image_ids(1, 8, 8, "cpu", torch.float32)
+    assert torch.equal(image_ids(8), ids)

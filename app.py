@@ -1,0 +1,236 @@
+"""The only entry: `maulstick ...` when installed, `python app.py ...` in the project's folder.
+
+Each command reads its words and hands over to `serving`; a library is imported by the command that needs it.
+"""
+
+import os
+import sys
+from importlib import metadata, util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+ENVIRONMENT = {
+    "LANGGRAPH_STRICT_MSGPACK": "true",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ANONYMIZED_TELEMETRY": "False",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "LANGSMITH_TRACING": "false",
+    "TOKENIZERS_PARALLELISM": "false",
+    # They tell of optional packages that painting does not use; stderr is for what the user can mend.
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    # Batches give each picture the pixels that it has alone (models/generate_image.py).
+    "MKL_CBWR": "AUTO,STRICT",
+}
+"""Read once by libraries on their first import. What the user has set stands.
+
+`HF_HUB_OFFLINE=0` lets a backend be fetched: nothing is downloaded unasked.
+"""
+
+ROOMS = ("agents", "diorama", "evaluation", "graphs", "memory", "models", "serving", "settings")
+
+cli = typer.Typer(
+    name="maulstick",
+    help="Has a prompt painted, looks at the picture, and repaints until it shows what was asked.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+runs = typer.Typer(help="What was run: list, show, resume, replay.", no_args_is_help=True)
+backends = typer.Typer(help="What can paint.", no_args_is_help=True)
+train = typer.Typer(help="Train the small models that are shipped.", no_args_is_help=True)
+evaluate = typer.Typer(help="Measure against ground truth, by the judge.", no_args_is_help=True)
+cli.add_typer(runs, name="runs")
+cli.add_typer(backends, name="backends")
+cli.add_typer(train, name="train")
+cli.add_typer(evaluate, name="evaluate")
+
+Prompt = Annotated[str, typer.Argument(help="What the picture should show.", show_default=False)]
+Backend = Annotated[str | None, typer.Option(help="Who paints: a name, a folder, or owner/name on the hub.")]
+Seed = Annotated[int, typer.Option(help="Decides every random draw.")]
+Out = Annotated[Path | None, typer.Option(help="A folder for the pictures.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+RunId = Annotated[str, typer.Argument(help="A run's id (see `maulstick runs list`).", show_default=False)]
+
+
+@cli.command()
+def refine(
+    prompt: Prompt,
+    backend: Backend = None,
+    mind: Annotated[str | None, typer.Option(help="Who plays the roles.")] = None,
+    images: Annotated[int, typer.Option(help="How many pictures may be painted.")] = 24,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> int:
+    """Paint a prompt until the picture shows what it says."""
+    from serving.refining import refine_prompt
+
+    return refine_prompt(prompt, backend, mind, images, seed, out, as_json)
+
+
+@cli.command()
+def generate(
+    prompt: Prompt,
+    backend: Backend = None,
+    images: Annotated[int, typer.Option(help="How many pictures, with seeds counting up.")] = 1,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> int:
+    """Paint a prompt as it stands, without looking at what came out."""
+    from serving.generating import generate_pictures
+
+    return generate_pictures(prompt, backend, images, seed, out, as_json)
+
+
+@runs.command("list")
+def list_runs(
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    status: Annotated[str | None, typer.Option(help="Only runs that ended so, or `interrupted`.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """The newest runs."""
+    from serving.runs import print_runs
+
+    return print_runs(limit, status, as_json)
+
+
+@runs.command("show")
+def show_run(run_id: RunId, as_json: AsJson = False) -> int:
+    """One run: how it went and how it ended."""
+    from serving.runs import print_run
+
+    return print_run(run_id, as_json)
+
+
+@runs.command("resume")
+def resume_run(run_id: RunId, out: Out = None, as_json: AsJson = False) -> int:
+    """Go on with a run that was stopped, or deliver again what an ended one made."""
+    from serving.refining import resume_refinement
+
+    return resume_refinement(run_id, out, as_json)
+
+
+@runs.command("replay")
+def replay_run(run_id: RunId, out: Out = None, as_json: AsJson = False) -> int:
+    """Do a run again from the beginning and tell whether it came out the same."""
+    from serving.refining import replay_refinement
+
+    return replay_refinement(run_id, out, as_json)
+
+
+@backends.command("list")
+def list_backends(as_json: AsJson = False) -> int:
+    """Backends that are known by name, and whether their weights are here."""
+    from serving.backends import print_backends
+
+    return print_backends(as_json)
+
+
+@train.command("embedded")
+def train_embedded(
+    part: Annotated[str, typer.Option(help="autoencoder, critic, judge or painter.")],
+    profile: Annotated[str, typer.Option(help="tiny (seconds), cpu (hours) or gpu (one H100).")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Where; by default below MAULSTICK_HOME.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the profile's own length.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+) -> int:
+    """Train one part of the embedded models on the diorama."""
+    from serving.training import train_part
+
+    return train_part(part, profile, out, steps, resume)
+
+
+@evaluate.command("memory")
+def evaluate_memory(
+    train: Annotated[int, typer.Option(min=1, help="Prompts that warm the memory.")] = 100,
+    count: Annotated[int, typer.Option(min=1, help="Held-out prompts that it is measured on.")] = 100,
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Pictures per prompt at most.")] = 24,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="The memory and the report; a second call goes on.")] = Path(
+        "out/memory"
+    ),
+    as_json: AsJson = False,
+) -> int:
+    """How many pictures a memory of earlier runs saves."""
+    from serving.evaluating_memory import evaluate_memory
+
+    return evaluate_memory(train, count, images, seed, out, as_json)
+
+
+@evaluate.command("diorama")
+def evaluate_diorama(
+    prompts: Annotated[str, typer.Option(help="heldout or train.")] = "heldout",
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Pictures per prompt and arm.")] = 12,
+    count: Annotated[int, typer.Option(min=1, help="Prompts in all.")] = 200,
+    arms: Annotated[str, typer.Option(help="What to compare.")] = "single,best_of_n,rewrite_best_of_n,loop",
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Outcomes and report; a second call goes on.")] = Path(
+        "out/diorama"
+    ),
+    as_json: AsJson = False,
+) -> int:
+    """Held-out prompts whose meaning is known exactly, at equal picture budgets."""
+    from serving.evaluating import evaluate_diorama
+
+    return evaluate_diorama(prompts, images, count, arms, seed, out, as_json)
+
+
+@cli.command()
+def doctor(as_json: AsJson = False) -> int:
+    """Versions, devices, weights, vocabulary, disk, stores, and what is wrong (exit code 1)."""
+    from serving.diagnosis import report_health
+
+    return report_health(as_json)
+
+
+def check_rooms(root: Path) -> str | None:
+    """What is wrong if a package of ours would be imported from elsewhere than `root`; None if nothing is."""
+    for room in ROOMS:
+        spec = util.find_spec(room)
+        found = Path(spec.origin).resolve() if spec and spec.origin else None
+        if found in (root / room / "__init__.py", root / f"{room}.py"):
+            continue
+        if found is None:
+            return f"the package {room!r} is missing beside {root / 'app.py'}: install maulstick again"
+        owners = [name for name in metadata.packages_distributions().get(room, ()) if name != "maulstick"]
+        way_out = f"run `pip uninstall {' '.join(owners)}`" if owners else "move it away"
+        place = f"the package {room!r} at {found.parent} hides maulstick's own"
+        return f"{place}: {way_out}, or give maulstick a virtual environment of its own"
+    return None
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out one command line; gives the exit code. 2 is what the user can mend, told in one line."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if fault := check_rooms(Path(__file__).resolve().parent):
+        print(f"maulstick: {fault}", file=sys.stderr)
+        return 2
+    from serving.failures import describe_failure
+
+    try:
+        return cli(arguments, prog_name="maulstick", standalone_mode=False) or 0
+    except TyperException as error:
+        print(f"maulstick: {error.format_message()}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if (line := describe_failure(error)) is None:
+            raise
+        print(f"maulstick: {line}", file=sys.stderr)
+        return 2
+
+
+def main() -> None:
+    """The command `maulstick`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How people reach the studio: the terminal, sheets, and later HTTP, MCP and a web page."""

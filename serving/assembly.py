@@ -1,0 +1,101 @@
+"""Settings in, a working studio out: the one place that knows which part plays which role.
+
+Knows no command and no web route.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from agents.embedded import EmbeddedMind
+from agents.patterns import load_patterns
+from agents.role import Mind
+from diorama.vocabulary import load_vocabulary
+from graphs.context import Studio
+from graphs.run import Home
+from memory.artifacts import Artifacts
+from memory.episodes import Episodes
+from memory.ledger import Ledger
+from memory.patterns import PatternPosterior
+from models.backends import resolve
+from models.executor import Executor, LocalExecutor, find_devices
+from models.tools import builtin_tools
+from serving.failures import UserError
+from serving.home import DataFolder, check_writable
+from settings import Settings
+
+MINDS = ("embedded",)
+"""Who can play the roles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """An open studio with the folder that its runs live in."""
+
+    studio: Studio
+    home: Home
+    artifacts: Artifacts
+    executor: LocalExecutor
+
+
+@asynccontextmanager
+async def open_workshop(settings: Settings, mind: str, backend: str) -> AsyncGenerator[Workshop]:
+    """Everything that a run needs, closed again at the end of the block.
+
+    The embedded mind then takes only prompts whose words the backend was taught.
+
+    Raises:
+        UserError: the mind is unknown, the device is not there or the home folder takes no files.
+        StoreError: the ledger cannot be read.
+    """
+    folder = DataFolder(settings.home)
+    check_writable(folder.root, "MAULSTICK_HOME")
+    with Ledger(folder.ledger) as ledger, Episodes(ledger, folder.vectors) as episodes:
+        artifacts = Artifacts(folder.artifacts)
+        async with LocalExecutor(
+            builtin_tools(),
+            artifacts,
+            devices=choose_devices(settings.device),
+            memory_budget=None if settings.memory_gib is None else int(settings.memory_gib * 2**30),
+            threads=settings.threads,
+        ) as executor:
+            studio = Studio(
+                executor=executor,
+                artifacts=artifacts,
+                mind=make_mind(mind, executor, backend),
+                patterns=tuple(pattern.name for pattern in load_patterns()),
+                episodes=episodes,
+                posterior=PatternPosterior(ledger),
+            )
+            yield Workshop(studio, Home(folder.root, ledger), artifacts, executor)
+
+
+def make_mind(name: str, executor: Executor, backend: str) -> Mind:
+    """Who is called `name`, for prompts to `backend`.
+
+    Raises:
+        UserError: nobody is.
+    """
+    match name:
+        case "embedded":
+            taught = resolve(backend).vocabulary
+            return EmbeddedMind(executor, vocabulary=load_vocabulary(taught) if taught else None)
+        case _:
+            raise UserError(f"no mind is called {name!r}; known: {', '.join(MINDS)}")
+
+
+def choose_devices(wanted: str) -> tuple[str, ...] | Literal["auto"]:
+    """The devices that the executor works on.
+
+    Raises:
+        UserError: a CUDA device is wanted that torch does not see.
+    """
+    if wanted in ("auto", "cpu"):
+        return "auto" if wanted == "auto" else ("cpu",)
+    device = "cuda:0" if wanted == "cuda" else wanted
+    if device.startswith("cuda") and device not in (found := find_devices()):
+        raise UserError(
+            f"device {wanted!r} is not there; there are: {', '.join(found)}. Set MAULSTICK_DEVICE"
+        )
+    return (device,)

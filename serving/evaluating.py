@@ -1,0 +1,77 @@
+"""The command `evaluate diorama`: opens a studio, runs the benchmark, prints and keeps its report."""
+
+import asyncio
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+from rich.progress import Progress
+
+from evaluation.diorama import ARMS, Arm, Experiment, Split, evaluate
+from evaluation.outcome import Outcome, Rows
+from evaluation.report import make_report, write_report
+from serving.assembly import open_workshop
+from serving.doctor import find_vocabulary, find_weights
+from serving.failures import UserError
+from serving.home import check_writable
+from settings import Settings, load_settings
+
+
+def evaluate_diorama(
+    prompts: str, images: int, count: int, arms: str, seed: int, out: Path, as_json: bool
+) -> int:
+    """Measure arms at equal picture budgets, by the judge. Goes on with what `out` holds.
+
+    Raises:
+        UserError: prompts or an arm are unknown, weights are missing or `out` takes no files.
+    """
+    settings = load_settings()
+    split = next((name for name in get_args(Split) if name == prompts), None)
+    if split is None:
+        raise UserError(f"no prompts are called {prompts!r}: use --prompts {' or '.join(get_args(Split))}")
+    chosen = _read_arms(arms)
+    check_writable(out, "--out")
+    experiment = Experiment(
+        vocabulary=find_taught_vocabulary(),
+        split=split,
+        count=count,
+        images=images,
+        arms=chosen,
+        seed=seed,
+    )
+    rows = asyncio.run(_measure(settings, experiment, out))
+    report = make_report(rows, f"diorama, {prompts} prompts, {images} pictures each, seed {seed}")
+    write_report(report, out)
+    print(report.model_dump_json() if as_json else report.markdown(), end="\n" if as_json else "")
+    return 0
+
+
+async def _measure(settings: Settings, experiment: Experiment, out: Path) -> Rows:
+    total = len(experiment.cases()) * len(experiment.arms)
+    async with open_workshop(settings, settings.mind, experiment.backend) as workshop:
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("prompts x arms", total=total)
+
+            def count_row(_row: Outcome) -> None:
+                progress.advance(task)
+
+            return await evaluate(experiment, workshop.studio, workshop.home, out, count_row)
+
+
+def _read_arms(names: str) -> tuple[Arm, ...]:
+    wanted = [name.strip() for name in names.split(",")]
+    if unknown := next((name for name in wanted if name not in ARMS), None):
+        raise UserError(
+            f"no arm is called {unknown!r}: use --arms with a comma between any of {', '.join(ARMS)}"
+        )
+    return tuple(arm for arm in ARMS if arm in wanted)
+
+
+def find_taught_vocabulary() -> str:
+    """The name of the vocabulary that the shipped painter was trained on."""
+    problems: list[str] = []
+    painter, *_ = find_weights(problems)
+    find_vocabulary(painter, problems)
+    if problems or painter.vocabulary is None:
+        raise UserError(problems[0])
+    return painter.vocabulary

@@ -1,0 +1,52 @@
+"""The command `evaluate memory`: warms a memory on training prompts and measures what it saves on others."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from evaluation.diorama import Experiment
+from evaluation.remembering import MemoryReport, compare, warm, write_memory_report
+from memory.episodes import Episodes
+from memory.ledger import Ledger
+from memory.patterns import PatternPosterior
+from serving.assembly import open_workshop
+from serving.evaluating import find_taught_vocabulary
+from serving.home import DataFolder, check_writable
+from settings import Settings, load_settings
+
+
+def evaluate_memory(train: int, count: int, images: int, seed: int, out: Path, as_json: bool) -> int:
+    """Warm on `train` prompts, compare on `count`. A second call goes on with the warming that `out` holds.
+
+    Raises:
+        UserError: weights are missing or `out` takes no files.
+    """
+    check_writable(out, "--out")
+    held_out = Experiment(vocabulary=find_taught_vocabulary(), count=count, images=images, seed=seed)
+    training = replace(held_out, split="train", count=train, seed=seed + 1)
+    settings = load_settings().model_copy(update={"home": out / "home"})
+    report = asyncio.run(_measure(settings, training, held_out, out))
+    write_memory_report(report, out)
+    print(report.model_dump_json() if as_json else report)
+    return 0
+
+
+async def _measure(settings: Settings, training: Experiment, held_out: Experiment, out: Path) -> MemoryReport:
+    empty = DataFolder(out / "empty")
+    empty.root.mkdir(parents=True, exist_ok=True)
+    async with open_workshop(settings, settings.mind, held_out.backend) as workshop:
+        with (
+            Ledger(empty.ledger) as ledger,
+            Episodes(ledger, empty.vectors) as episodes,
+            Progress(console=Console(stderr=True), transient=True) as progress,
+        ):
+            warming = progress.add_task("warming", total=len(training.cases()))
+            comparing = progress.add_task("comparing", total=len(held_out.cases()))
+            await warm(training, workshop.studio, workshop.home, lambda _: progress.advance(warming))
+            forgetful = replace(workshop.studio, episodes=episodes, posterior=PatternPosterior(ledger))
+            return await compare(
+                held_out, forgetful, workshop.studio, workshop.home, lambda _: progress.advance(comparing)
+            )

@@ -1,0 +1,67 @@
+"""The command `generate`: paint as asked, look at nothing."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from models.generate_image import GenerateRequest, GenerateResult
+from serving.assembly import Workshop, open_workshop
+from serving.delivery import copy_file
+from serving.home import check_writable
+from serving.refining import make_request
+from settings import Settings, load_settings
+
+
+def generate_pictures(
+    prompt: str, backend: str | None, images: int, seed: int, out: Path | None, as_json: bool
+) -> int:
+    """Paint `images` pictures with the seeds `seed`, `seed + 1`, ..., and say where they are.
+
+    Raises:
+        UserError: an argument is not allowed or `out` takes no files.
+        ToolError: the backend is unknown or refuses the prompt.
+    """
+    settings = load_settings()
+    # The same edge as `refine`: what one refuses, the other refuses.
+    checked = make_request(prompt, backend or settings.backend, settings.mind, images, seed)
+    if out:
+        check_writable(out, "--out")
+    requests = [
+        GenerateRequest(prompt=checked.prompt, backend=checked.backend, seed=(checked.seed + index) % 2**32)
+        for index in range(images)
+    ]
+    pictures = asyncio.run(_paint(settings, requests, out))
+    if as_json:
+        print(json.dumps({"prompt": checked.prompt, "backend": checked.backend, "pictures": pictures}))
+    else:
+        for picture in pictures:
+            print(f"{picture['path']}  (seed {picture['seed']}, {picture['seconds']:.1f} s)")
+    return 0
+
+
+async def _paint(
+    settings: Settings, requests: list[GenerateRequest], out: Path | None
+) -> list[dict[str, str | int | float]]:
+    async with open_workshop(settings, settings.mind, requests[0].backend) as workshop:
+        results = await asyncio.gather(
+            *(workshop.executor.submit("generate_image", request) for request in requests)
+        )
+        return [
+            _describe(workshop, request, result, out)
+            for request, result in zip(requests, results, strict=True)
+            if isinstance(result, GenerateResult)
+        ]
+
+
+def _describe(
+    workshop: Workshop, request: GenerateRequest, result: GenerateResult, out: Path | None
+) -> dict[str, str | int | float]:
+    path = workshop.artifacts.path(result.picture)
+    if out:
+        path = copy_file(path, out / f"{request.seed}.png")
+    return {
+        "seed": request.seed,
+        "sha256": result.picture.sha256,
+        "path": str(path),
+        "seconds": result.seconds,
+    }

@@ -1,0 +1,80 @@
+"""The command `train`. Knows which recipe trains which part, and nothing of what is in them."""
+
+from pathlib import Path
+from typing import get_args
+
+from models.embedded.profiles import ProfileName
+from models.executor import find_devices
+from serving.assembly import choose_devices
+from serving.failures import UserError
+from serving.home import DataFolder, check_writable
+from settings import load_settings
+
+PARTS = ("autoencoder", "critic", "judge", "painter")
+
+
+def train_part(part: str, profile: str, out: Path | None, steps: int | None, resume: bool) -> int:
+    """Train one part of the embedded models in `out`.
+
+    Raises:
+        UserError: the part or the profile is unknown, or `out` holds a training and `resume` is not set.
+    """
+    settings = load_settings()
+    if part not in PARTS:
+        raise UserError(f"no part is called {part!r}: use --part {', '.join(PARTS)}")
+    chosen = next((name for name in get_args(ProfileName) if name == profile), None)
+    if chosen is None:
+        raise UserError(f"no profile is called {profile!r}: use --profile {', '.join(get_args(ProfileName))}")
+    folder = out or DataFolder(settings.home).training / f"{part}-{profile}"
+    check_writable(folder, "--out")
+    if (folder / "training.pt").exists() and not resume:
+        raise UserError(
+            f"{folder} holds a training already: go on with it by --resume, or name another --out"
+        )
+    devices = choose_devices(settings.device)
+    device = find_devices()[0] if devices == "auto" else devices[0]
+    _train(part, chosen, folder, steps, resume, device)
+    print(f"trained: {folder}")
+    return 0
+
+
+def _train(part: str, profile: ProfileName, out: Path, steps: int | None, resume: bool, device: str) -> None:
+    from models.backends import WEIGHTS
+
+    match part:
+        case "autoencoder":
+            from models.embedded.training.autoencoder import train
+
+            train(profile, out, steps=steps, resume=resume, device=device)
+        case "critic" | "judge":
+            from models.embedded.training.perception import train
+
+            train(part, profile, out, steps=steps, resume=resume, device=device)
+        case _:
+            from models.embedded.training.painter import train
+
+            autoencoder = _choose(
+                out.parent / f"autoencoder-{profile}" / "autoencoder", WEIGHTS / "painter" / "vae"
+            )
+            critic = _choose(out.parent / f"critic-{profile}", WEIGHTS / "critic")
+            train(
+                profile,
+                out,
+                autoencoder=autoencoder,
+                critic=critic,
+                steps=steps,
+                resume=resume,
+                device=device,
+            )
+
+
+def _choose(trained: Path, shipped: Path) -> Path:
+    """What was trained beside the painter, else what is shipped.
+
+    Raises:
+        UserError: neither is there.
+    """
+    for folder in (trained, shipped):
+        if (folder / "config.json").is_file():
+            return folder
+    raise UserError(f"neither {trained} nor {shipped} holds what the painter needs: train that part first")

@@ -1,0 +1,70 @@
+"""The shipped weights: stock diffusers paints with them, the perception models read, the cards are true."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+from models.embedded.perception import load_perceiver
+from models.embedded.profiles import TEXT_TOKENS
+from models.embedded.training.document import PAGE, page
+from models.embedded.training.measure import measure_perception
+from models.embedded.training.ship import WEIGHTS
+
+PARTS = ("painter", "critic", "judge")
+
+
+def test_stock_diffusers_paints_with_the_shipped_painter() -> None:
+    pipeline = FluxPipeline.from_pretrained(WEIGHTS / "painter", dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures = pipeline(
+        ["a photo of a red cube", "a photo of a blue sphere in a garden"],
+        height=128,
+        width=128,
+        num_inference_steps=4,
+        true_cfg_scale=2.0,
+        negative_prompt=["", ""],
+        max_sequence_length=TEXT_TOKENS,
+        generator=[torch.Generator().manual_seed(seed) for seed in (1, 2)],
+        output_type="np",
+    ).images
+    assert pictures.shape == (2, 128, 128, 3)
+    assert np.isfinite(pictures).all() and pictures.std() > 0.05
+    # A garden's floor is greener than it is red, whatever stands on it.
+    assert pictures[1, 100:, :, 1].mean() > pictures[1, 100:, :, 0].mean()
+
+
+@pytest.mark.parametrize("part", ["critic", "judge"])
+def test_perception_reads_held_out_renders(part: str) -> None:
+    figures = measure_perception(load_perceiver(WEIGHTS / part), "cpu", 60).headline
+    assert figures["recall"] >= 0.95 and figures["precision"] >= 0.95
+    for attribute in ("shape", "colour", "pattern", "size"):
+        assert figures[attribute] >= 0.93, attribute
+
+
+def test_cards_give_the_hash_of_every_file_and_all_stay_small() -> None:
+    total = 0
+    for part in PARTS:
+        folder = WEIGHTS / part
+        card = json.loads((folder / "card.json").read_text("utf-8"))
+        files = {str(file.relative_to(folder)): file for file in folder.rglob("*.safetensors")}
+        assert card["sha256"] == {
+            name: hashlib.sha256(f.read_bytes()).hexdigest() for name, f in files.items()
+        }
+        assert card["recipe"] and card["score"] > 0
+        total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    assert total <= 64 * 2**20
+
+
+def test_critic_and_judge_are_not_the_same_network() -> None:
+    critic, judge = (json.loads((WEIGHTS / part / "config.json").read_text("utf-8")) for part in PARTS[1:])
+    assert critic["architecture"] != judge["architecture"]
+
+
+def test_the_page_says_what_the_cards_say() -> None:
+    text = Path(PAGE).read_text("utf-8")
+    assert page(text) == text

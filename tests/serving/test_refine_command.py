@@ -1,0 +1,74 @@
+"""`refine` and what follows it, with the shipped weights, as a user runs them."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memory.ledger import Ledger
+from serving.home import DataFolder
+
+ROOT = Path(__file__).parents[2]
+
+KEYS = [
+    "run_id", "status", "prompt", "final_prompt", "rating", "pictures", "seconds", "artifact", "sheet",
+    "errors", "explanation",
+]  # fmt: skip
+FILES = {"final.png", "original.png", "sheet.png", "run.jsonl", "explanation.txt"}
+
+
+@pytest.mark.timeout(400)
+def test_refine_resume_replay_and_generate_agree(maulstick, tmp_path: Path):
+    out = tmp_path / "out"
+    done = maulstick("refine", "a red cube", "--images", "4", "--json", "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert list(result) == KEYS
+    assert result["rating"]["final"] >= result["rating"]["original"]
+    assert result["pictures"] <= 4
+    assert {path.name for path in out.iterdir()} == FILES
+    final = Path(result["artifact"]["path"]).read_bytes()
+    assert hashlib.sha256(final).hexdigest() == result["artifact"]["sha256"]
+    assert all(set(error) == {"kind", "span", "status"} for error in result["errors"])
+
+    [listed] = json.loads(maulstick("runs", "list", "--json").stdout)["runs"]
+    assert (listed["run_id"], listed["status"]) == (result["run_id"], result["status"])
+    shown = maulstick("runs", "show", result["run_id"])
+    assert (shown.returncode, "a red cube" in shown.stdout) == (0, True)
+    resumed = json.loads(maulstick("runs", "resume", result["run_id"], "--json").stdout)
+    replayed = json.loads(maulstick("runs", "replay", result["run_id"], "--json").stdout)
+    assert resumed["artifact"]["sha256"] == replayed["artifact"]["sha256"] == result["artifact"]["sha256"]
+
+    generated = maulstick(
+        "generate", "a red cube", "--images", "2", "--json", "--out", str(tmp_path / "plain")
+    )
+    assert [picture["seed"] for picture in json.loads(generated.stdout)["pictures"]] == [0, 1]
+    assert (tmp_path / "plain" / "0.png").read_bytes() == (out / "original.png").read_bytes()
+    assert (tmp_path / "plain" / "1.png").is_file()
+
+
+@pytest.mark.timeout(200)
+def test_ctrl_c_ends_with_how_to_go_on(home: Path, tmp_path: Path):
+    command = [sys.executable, str(ROOT / "app.py"), "refine", "a red cube", "--images", "500"]
+    env = {**os.environ, "MAULSTICK_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"started" in process.stdout.readline()
+        assert b"painted original" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        said = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert len(said.splitlines()) == 1
+    with Ledger(DataFolder(home).ledger) as ledger:
+        [run] = ledger.list()
+    assert run.status == "cancelled"
+    assert f"maulstick runs resume {run.run_id}" in said

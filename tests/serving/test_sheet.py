@@ -1,0 +1,125 @@
+"""The sheet of a run: as wide as promised, as high as its rounds, the winner in gold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agents.evidence import Error, Rating
+from graphs.request import Budget, RefineRequest
+from graphs.state import ORIGINAL, Candidate, RefineState, View
+from memory.artifacts import Artifacts
+from models.artifact import ArtifactRef
+from serving.sheet import WIDTH, draw_sheet
+
+GOLD = (0xD9, 0xA5, 0x14)
+PROMPT = "a photo of a red cube to the left of two blue spheres in a garden far from a large white cone"
+
+
+def see(store: Artifacts, number: int, round_number: int, score: float | None, faults: int = 0) -> View:
+    colour = (40 * number % 256, 90, 200 - 20 * number)
+    picture = store.save_image(Image.new("RGB", (32, 24), colour), seed=number, provenance={})
+    rating = score and Rating(
+        attribute_binding=score, object_relationship=score, background_consistency=score
+    )
+    fault = Error(
+        id="e",
+        kind="colour",
+        target="the cube",
+        description="the colour of 'the red cube' is wrong: the cube is blue",
+        sentence_ids=(0,),
+        severity=0.9,
+        sources=("vqa",),
+    )
+    return View(
+        number=number,
+        seed=number,
+        round=round_number,
+        picture=picture,
+        rating=rating or None,
+        faults=(fault,) * faults,
+    )
+
+
+def make_state(store: Artifacts, best: float = 4.8) -> RefineState:
+    views = [see(store, 1, 0, 2.1, 4), see(store, 2, 1, 2.4, 1)]
+    original = Candidate(id=ORIGINAL, prompt=PROMPT, views=tuple(views))
+    others = {
+        str(n): Candidate(
+            id=str(n),
+            prompt=f"{PROMPT}, wording {n}",
+            base=ORIGINAL,
+            round=1,
+            views=(see(store, n, 1, 3.1, 1),),
+        )
+        for n in range(3, 7)
+    }
+    winner = Candidate(
+        id="7", prompt="a clear wording", base=ORIGINAL, round=2, views=(see(store, 7, 2, best),)
+    )
+    unseen = Candidate(id="8", prompt="not rated", base=ORIGINAL, round=2, views=(see(store, 8, 2, None),))
+    return RefineState(
+        run_id="r",
+        request=RefineRequest(prompt=PROMPT, budget=Budget(pictures=12)),
+        candidates={ORIGINAL: original, **others, "7": winner, "8": unseen},
+        status="satisfied",
+        explanation="The cube was blue at first; a clearer wording made it red.",
+    )
+
+
+def find_gold(sheet: Image.Image) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of all golden pixels."""
+    rows, columns = np.nonzero((np.asarray(sheet) == GOLD).all(axis=-1))
+    assert rows.size
+    return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
+
+
+def test_one_row_per_round_and_one_winner(tmp_path: Path) -> None:
+    store = Artifacts(tmp_path)
+    sheet = draw_sheet(make_state(store), store)
+    assert sheet.mode == "RGB" and sheet.width == WIDTH
+    left, top, right, bottom = find_gold(sheet)
+    assert top > sheet.height / 2, "the winner was painted in the last round"
+    assert left < 50 and right < WIDTH / 3 and bottom <= sheet.height
+
+
+def test_the_original_may_win(tmp_path: Path) -> None:
+    store = Artifacts(tmp_path)
+    state = make_state(store, best=1.0)
+    assert state.incumbent and state.incumbent[1].number != 7
+    assert find_gold(draw_sheet(state, store))
+
+
+def test_grows_with_the_run(tmp_path: Path) -> None:
+    store = Artifacts(tmp_path)
+    state = make_state(store)
+    first = state.model_copy(update={"candidates": {ORIGINAL: state.candidates[ORIGINAL]}})
+    assert draw_sheet(first, store).height < draw_sheet(state, store).height
+
+
+def test_the_same_run_gives_the_same_sheet(tmp_path: Path) -> None:
+    store = Artifacts(tmp_path)
+    state = make_state(store)
+    assert draw_sheet(state, store).tobytes() == draw_sheet(state, store).tobytes()
+
+
+def test_a_run_without_pictures_has_a_sheet(tmp_path: Path) -> None:
+    store = Artifacts(tmp_path)
+    state = RefineState(
+        run_id="r",
+        request=RefineRequest(prompt="a giraffe"),
+        status="unsupported",
+        explanation="Nobody knows giraffes.",
+    )
+    assert draw_sheet(state, store).width == WIDTH
+
+
+def test_a_lost_picture_is_named(tmp_path: Path) -> None:
+    store = Artifacts(tmp_path)
+    lost = View(number=1, seed=1, round=0, picture=ArtifactRef(sha256="0" * 64))
+    state = make_state(store).model_copy(
+        update={"candidates": {ORIGINAL: Candidate(id=ORIGINAL, prompt="x", views=(lost,))}}
+    )
+    with pytest.raises(LookupError, match="0000"):
+        draw_sheet(state, store)

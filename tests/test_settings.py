@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("MAULSTICK_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_follow_the_platform(tmp_path):
+    settings = load_settings()
+    assert settings.home == tmp_path / "data" / "maulstick"
+    assert (settings.backend, settings.mind, settings.device) == ("embedded", "embedded", "auto")
+
+
+def test_the_environment_wins_over_the_file(monkeypatch, tmp_path):
+    (tmp_path / "maulstick.toml").write_text('backend = "from/file"\nthreads = 2\n')
+    monkeypatch.setenv("MAULSTICK_BACKEND", "from/env")
+    settings = load_settings()
+    assert (settings.backend, settings.threads) == ("from/env", 2)
+
+
+def test_a_tilde_is_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MAULSTICK_HOME", "~/pictures")
+    assert load_settings().home == tmp_path / "pictures"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MAULSTICK_DEVICE", "tpu", ["MAULSTICK_DEVICE", "'tpu'", "cuda"]),
+        ("MAULSTICK_THREADS", "0", ["MAULSTICK_THREADS", "'0'", "greater"]),
+        ("MAULSTICK_THREADS", "many", ["MAULSTICK_THREADS", "'many'", "integer"]),
+        ("MAULSTICK_MEMORY_GIB", "-1", ["MAULSTICK_MEMORY_GIB", "'-1'"]),
+        ("MAULSTICK_HOEM", "x", ["MAULSTICK_HOEM", "MAULSTICK_HOME"]),
+        ("MAULSTICK_CONFIG", "gone.toml", ["MAULSTICK_CONFIG", "gone.toml"]),
+    ],
+)
+def test_a_wrong_variable_is_named_with_the_way_out(monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert all(word in str(caught.value) for word in words)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('devise = "cpu"', ["devise", "maulstick.toml", "device"]),
+        ("device = 3", ["device", "maulstick.toml", "3"]),
+        ("device = ", ["maulstick.toml", "TOML"]),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_way_out(tmp_path, content, words):
+    (tmp_path / "maulstick.toml").write_text(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert all(word in str(caught.value) for word in words)
