@@ -8,10 +8,11 @@ nor any model.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment  # pyright: ignore[reportUnknownVariableType]
 
 from diorama.graph import Group, Predicate, SceneGraph
 
@@ -145,10 +146,10 @@ def assign(graph: SceneGraph, seen: Sequence[Seen]) -> tuple[list[list[int]], li
                 cost[row, column] = _disagreement(graph.groups[index], thing) - 0.1 * thing.confidence
     rest = set(range(len(seen)))
     if cost.size:
-        for row, column in zip(*linear_sum_assignment(cost), strict=True):
+        for row, column in zip(*_pair_up(cost), strict=True):
             if cost[row, column] < 100.0:
-                members[slots[row]].append(int(column))
-                rest.discard(int(column))
+                members[slots[row]].append(column)
+                rest.discard(column)
     for column in sorted(rest):
         fits = [i for i, group in enumerate(graph.groups) if group.shape == seen[column].shape]
         fits = [i for i in fits if _disagreement(graph.groups[i], seen[column]) == 0]
@@ -156,6 +157,12 @@ def assign(graph: SceneGraph, seen: Sequence[Seen]) -> tuple[list[list[int]], li
             members[fits[0]].append(column)
             rest.discard(column)
     return members, sorted(rest)
+
+
+def _pair_up(cost: NDArray[np.float64]) -> tuple[list[int], list[int]]:
+    """Rows and columns of the cheapest assignment. SciPy ships no types for it."""
+    rows, columns = cast(tuple[NDArray[np.int64], NDArray[np.int64]], linear_sum_assignment(cost))
+    return rows.tolist(), columns.tolist()
 
 
 def _group_mismatches(

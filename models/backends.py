@@ -222,7 +222,7 @@ def _fetch(repository: str) -> Path:
         except LocalEntryNotFoundError as error:
             raise ToolError(
                 f"{repository} is not in the cache {constants.HF_HUB_CACHE} and HF_HUB_OFFLINE is set: "
-                "pass the path of a local folder, or unset HF_HUB_OFFLINE"
+                "pass the path of a local folder, or set HF_HUB_OFFLINE=0"
             ) from error
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 

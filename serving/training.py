@@ -1,7 +1,8 @@
 """The command `train`. Knows which recipe trains which part, and nothing of what is in them."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from models.embedded.profiles import ProfileName
 from models.executor import find_devices
@@ -9,6 +10,9 @@ from serving.assembly import choose_devices
 from serving.failures import UserError
 from serving.home import DataFolder, check_writable
 from settings import load_settings
+
+Degrade = Callable[[Any], Any]
+"""uint8 pictures in, what an autoencoder makes of them out."""
 
 PARTS = ("autoencoder", "critic", "judge", "painter")
 
@@ -49,7 +53,9 @@ def _train(part: str, profile: ProfileName, out: Path, steps: int | None, resume
         case "critic" | "judge":
             from models.embedded.training.perception import train
 
-            train(part, profile, out, steps=steps, resume=resume, device=device)
+            train(
+                part, profile, out, steps=steps, resume=resume, device=device, degrade=_degrade(out, profile)
+            )
         case _:
             from models.embedded.training.painter import train
 
@@ -66,6 +72,23 @@ def _train(part: str, profile: ProfileName, out: Path, steps: int | None, resume
                 resume=resume,
                 device=device,
             )
+
+
+def _degrade(out: Path, profile: ProfileName) -> Degrade | None:
+    """The trained or shipped autoencoder, through which a perception model sees a third of its pictures.
+
+    None for `tiny`, and on a machine that has no autoencoder yet.
+    """
+    from models.backends import WEIGHTS
+
+    if profile == "tiny":
+        return None
+    for folder in (out.parent / f"autoencoder-{profile}" / "autoencoder", WEIGHTS / "painter" / "vae"):
+        if (folder / "config.json").is_file():
+            from models.embedded.training.measure import load_reconstructions
+
+            return load_reconstructions(folder)
+    return None
 
 
 def _choose(trained: Path, shipped: Path) -> Path:

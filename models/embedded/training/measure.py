@@ -44,6 +44,11 @@ def measure_perception(
     return total
 
 
+def load_reconstructions(folder: Path) -> Callable[[Tensor], Tensor]:
+    """The autoencoder saved in `folder` as something that degrades pictures."""
+    return reconstructions(AutoencoderKL.from_pretrained(folder, local_files_only=True).eval())
+
+
 def reconstructions(autoencoder: AutoencoderKL) -> Callable[[Tensor], Tensor]:
     """The autoencoder as something that degrades pictures."""
 

@@ -10,15 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from diffusers import AutoencoderKL
-
 from models.embedded.painter import load_painter
 from models.embedded.perception import load_perceiver
 from models.embedded.training.measure import (
     MEASURE_SEED,
+    load_reconstructions,
     measure_painter,
     measure_perception,
-    reconstructions,
     write_card,
 )
 
@@ -55,7 +53,7 @@ def ship_perception(
         "confusions": clean.confusions(),
     }
     if autoencoder is not None:
-        degrade = reconstructions(AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval())  # pyright: ignore[reportArgumentType]
+        degrade = load_reconstructions(autoencoder)
         vocabulary = str(recipe.get("autoencoder_vocabulary", "cpu"))
         read = measure_perception(perceiver, vocabulary, pictures // 2, degrade)
         plain = measure_perception(perceiver, vocabulary, pictures // 2)
