@@ -140,11 +140,14 @@ def train_embedded(
     out: Annotated[Path | None, typer.Option(help="Where; by default below MAULSTICK_HOME.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the profile's own length.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    start: Annotated[
+        Path | None, typer.Option(help="A saved painter to go on from.", show_default=False)
+    ] = None,
 ) -> int:
     """Train one part of the embedded models on the diorama."""
     from serving.training import train_part
 
-    return train_part(part, profile, out, steps, resume)
+    return train_part(part, profile, out, steps, resume, start)
 
 
 @evaluate.command("memory")

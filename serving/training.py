@@ -17,7 +17,9 @@ Degrade = Callable[[Any], Any]
 PARTS = ("autoencoder", "critic", "judge", "painter")
 
 
-def train_part(part: str, profile: str, out: Path | None, steps: int | None, resume: bool) -> int:
+def train_part(
+    part: str, profile: str, out: Path | None, steps: int | None, resume: bool, start: Path | None = None
+) -> int:
     """Train one part of the embedded models in `out`.
 
     Raises:
@@ -35,14 +37,26 @@ def train_part(part: str, profile: str, out: Path | None, steps: int | None, res
         raise UserError(
             f"{folder} holds a training already: go on with it by --resume, or name another --out"
         )
+    if start is not None and (part != "painter" or not (start / "model_index.json").is_file()):
+        raise UserError(
+            f"--start takes the folder of a saved painter, and only with --part painter, not {start}"
+        )
     devices = choose_devices(settings.device)
     device = find_devices()[0] if devices == "auto" else devices[0]
-    _train(part, chosen, folder, steps, resume, device)
+    _train(part, chosen, folder, steps, resume, device, start)
     print(f"trained: {folder}")
     return 0
 
 
-def _train(part: str, profile: ProfileName, out: Path, steps: int | None, resume: bool, device: str) -> None:
+def _train(
+    part: str,
+    profile: ProfileName,
+    out: Path,
+    steps: int | None,
+    resume: bool,
+    device: str,
+    start: Path | None,
+) -> None:
     from models.backends import WEIGHTS
 
     match part:
@@ -69,6 +83,7 @@ def _train(part: str, profile: ProfileName, out: Path, steps: int | None, resume
                 autoencoder=autoencoder,
                 critic=critic,
                 steps=steps,
+                start=start,
                 resume=resume,
                 device=device,
             )
