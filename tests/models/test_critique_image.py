@@ -19,7 +19,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained critic and judge that see something everywhere."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("weights")
-    for name, architecture in (("critic", "centre"), ("judge", "transformer")):
+    for name, architecture in (("critic", "centre"), ("judge", "votes")):
         config = PerceptionConfig(
             architecture=architecture,
             width=32,
