@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-DEMO_PROMPT ?= a red cube on the left of a blue sphere
-DEMO_SEED ?= 0
+DEMO_PROMPT ?= I would like to see a yellow cone and a blue cylinder
+DEMO_SEED ?= 2
 PROFILE ?= cpu
 PART ?= painter
 PORT ?= 8000
