@@ -32,9 +32,10 @@ def remember(state: RefineState, studio: Studio, round_number: int) -> Experienc
 
 
 def record_round(state: RefineState, studio: Studio) -> None:
-    """Add what each of the round's edits did to the rating, against the base prompt on the same seed.
+    """Add what each of the round's edits did to the rating, against the mean of the base prompt's pictures.
 
-    Only what was painted side by side is recorded; a replay records nothing.
+    A single such difference is noisy, as the seeds differ; the posterior is over many. A run that only reads
+    memory records nothing.
     """
     if studio.episodes is None or not studio.learning or not state.request.ablation.memory:
         return
@@ -74,9 +75,12 @@ def _recall(error: Error, studio: Studio, backend: str) -> Iterator[Lesson]:
 
 def _episodes(state: RefineState, candidate: Candidate) -> Iterator[Episode]:
     base = state.candidates[candidate.base] if candidate.base is not None else None
+    ratings = [view.rating.mean for view in base.views if view.rating] if base else []
+    if not ratings:
+        return
+    usual = sum(ratings) / len(ratings)
     for view in candidate.views:
-        rival = base.view_at(view.seed) if base else None
-        if not view.rating or not rival or not rival.rating:
+        if not view.rating:
             continue
         for edit in candidate.edits:
             kinds = sorted({state.errors[key].kind for key in edit.error_ids if key in state.errors})
@@ -86,7 +90,7 @@ def _episodes(state: RefineState, candidate: Candidate) -> Iterator[Episode]:
                     before=edit.before.text,
                     after=edit.after,
                     pattern=edit.pattern,
-                    rating_change=round(view.rating.mean - rival.rating.mean, 6),
+                    rating_change=round(view.rating.mean - usual, 6),
                     backend=state.request.backend,
                     run_id=state.run_id,
                 )

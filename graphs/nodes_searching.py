@@ -37,7 +37,7 @@ async def propose(state: RefineState, runtime: Runtime[Studio]) -> Update:
     base, _ = state.incumbent
     tally = Tally(runtime, f"round {state.round}")
     newcomers, notes = await _find_newcomers(state, base, runtime, tally)
-    planned = plan_exploration(state, base, newcomers) if newcomers else plan_repainting(state)
+    planned = plan_exploration(state, newcomers) if newcomers else plan_repainting(state)
     painted = {plan.candidate for plan in planned}
     return {
         "candidates": {candidate.id: candidate for candidate in newcomers if candidate.id in painted},

@@ -1,7 +1,9 @@
 """How the picture budget is spent: what to paint next, and when to stop. Pure functions of the state.
 
-One round: the incumbent's prompt and its new candidates are painted on one fresh seed (common random
-numbers, so that prompts and not luck are compared), then the best arm's best member is painted on further
+One round: every new candidate is painted once on a seed of its own, then the best arm's best member on
+further fresh seeds. One common seed would compare prompts with less noise, but it draws nearly the same
+picture for all of them: of 40 held-out prompts at 12 pictures the embedded painter got 10 right that way,
+16 this way (best of 12 seeds for the original prompt: 13). Comparing is left to the arms, which pool over
 seeds. Every picture of the run competes for being returned. Knows no mind, no executor and no graph.
 """
 
@@ -32,17 +34,14 @@ def fresh_seeds(state: RefineState, count: int) -> list[int]:
     return seeds
 
 
-def plan_exploration(
-    state: RefineState, base: Candidate, newcomers: list[Candidate]
-) -> tuple[PlannedPicture, ...]:
-    """The base and as many newcomers as the budget allows, all on one fresh seed.
-
-    The last picture of a budget goes to a newcomer: painting the base again would compare it with nothing.
-    """
-    [seed] = fresh_seeds(state, 1)
-    prompts = [base.id] if state.pictures_left > 1 else []
-    prompts += [candidate.id for candidate in newcomers[: state.pictures_left - len(prompts)]]
-    return tuple(PlannedPicture(candidate=key, seed=seed) for key in prompts)
+def plan_exploration(state: RefineState, newcomers: list[Candidate]) -> tuple[PlannedPicture, ...]:
+    """As many newcomers as the budget allows, each on a fresh seed of its own."""
+    chosen = newcomers[: state.pictures_left]
+    seeds = fresh_seeds(state, len(chosen))
+    return tuple(
+        PlannedPicture(candidate=candidate.id, seed=seed)
+        for candidate, seed in zip(chosen, seeds, strict=True)
+    )
 
 
 def plan_repainting(state: RefineState) -> tuple[PlannedPicture, ...]:

@@ -80,13 +80,25 @@ async def test_gets_better_within_its_budget(studio: Studio, home: Home) -> None
     assert (row.status, row.pictures) == (result.status, result.pictures)
 
 
-async def test_candidates_of_a_round_share_its_seed(studio: Studio, home: Home) -> None:
+async def test_no_two_pictures_of_a_run_share_a_seed(studio: Studio, home: Home) -> None:
     await refine(request(satisfied_at=5.0), studio, home, run_id="seeds")
     state = await load_state("seeds", home)
-    for candidate in state.candidates.values():
-        if candidate.id != ORIGINAL:
-            base = state.candidates[candidate.base or ""]
-            assert base.view_at(candidate.views[0].seed), "the base is painted beside its candidates"
+    seeds = [view.seed for _, view in state.views]
+    assert len(set(seeds)) == len(seeds), "a common seed draws nearly the same picture for every prompt"
+
+
+async def test_an_episode_compares_with_the_mean_of_the_base(studio: Studio, home: Home) -> None:
+    await refine(request(satisfied_at=5.0), studio, home, run_id="episodes")
+    state = await load_state("episodes", home)
+    assert studio.episodes is not None and studio.episodes.count() > 0
+    first = [c for c in state.candidates.values() if c.base == ORIGINAL and c.round == 1]
+    base = [view.rating.mean for view in state.candidates[ORIGINAL].views if view.rating and view.round <= 1]
+    usual = sum(base) / len(base)
+    views = [view for candidate in first for view in candidate.views if view.round == 1]
+    expected = {round(view.rating.mean - usual, 6) for view in views if view.rating}
+    assert expected
+    changes = {row[0] for row in home.ledger.rows("SELECT rating_change FROM episodes", ())}
+    assert expected <= changes
 
 
 @pytest.mark.parametrize("pictures", [1, 2, 3, 7])
