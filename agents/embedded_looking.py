@@ -119,7 +119,7 @@ class Sight:
     def of(cls, graph: SceneGraph, perception: Perception) -> "Sight":
         """Match what is seen with what is asked for, by the rule of `diorama.truth`."""
         things = tuple(thing for thing in perception.things if thing.confidence >= SEEN_CONFIDENCE)
-        seen = [_as_seen(thing) for thing in things]
+        seen = [Seen.of(thing) for thing in things]
         members, extra = assign(graph, seen)
         found = mismatches(graph, seen, perception.setting)
         return cls(
@@ -191,7 +191,7 @@ class Sight:
             if not members:
                 return False, 0.0, f"no {shape} to compare with"
         margins = [
-            relation_margin(_as_seen(self.things[a]), relation.predicate, _as_seen(self.things[b]))
+            relation_margin(Seen.of(self.things[a]), relation.predicate, Seen.of(self.things[b]))
             for a in ends[0]
             for b in ends[1]
         ]
@@ -222,18 +222,6 @@ class Sight:
 
     def _faint(self, shape: str) -> list[DetectedThing]:
         return [ghost for ghost in self.ghosts if ghost.shape == shape]
-
-
-def _as_seen(thing: DetectedThing) -> Seen:
-    return Seen(
-        shape=thing.shape,
-        colour=thing.colour,
-        pattern=thing.pattern,
-        size=thing.size,
-        box=thing.box,
-        distance=thing.distance,
-        confidence=thing.confidence,
-    )
 
 
 def _shape_presence(thing: DetectedThing) -> float:

@@ -6,7 +6,7 @@ Knows which families there are and what a graph of each looks like. It knows nei
 from functools import cache
 from hashlib import sha256
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
 from diorama.graph import MAX_THINGS, Group, Predicate, Relation, SceneGraph
 from diorama.vocabulary import Vocabulary
@@ -27,17 +27,8 @@ Family = Literal[
 
 Split = Literal["train", "heldout"]
 
-FAMILIES: tuple[Family, ...] = (
-    "single_object",
-    "two_object",
-    "counting",
-    "colors",
-    "position",
-    "depth",
-    "color_attr",
-    "patterns",
-    "dense",
-)
+TRAINING_FAMILIES: tuple[Family, ...] = get_args(Family)
+FAMILIES: tuple[Family, ...] = TRAINING_FAMILIES[:-1]
 GENEVAL_FAMILIES: tuple[Family, ...] = (
     "single_object",
     "two_object",
@@ -47,7 +38,6 @@ GENEVAL_FAMILIES: tuple[Family, ...] = (
     "color_attr",
 )
 HARD_FAMILIES: tuple[Family, ...] = ("two_object", "counting", "position", "color_attr", "dense")
-TRAINING_FAMILIES: tuple[Family, ...] = (*FAMILIES, "free")
 
 HELD_OUT_PAIR_SHARE = 0.5
 """Share of held-out cases, of the families that name colours, with a held-out (colour, shape) pair."""

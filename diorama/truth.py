@@ -8,7 +8,7 @@ nor any model.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Literal, cast
+from typing import Literal, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,45 @@ _ATTRIBUTES: tuple[tuple[Literal["colour", "pattern", "size"], float], ...] = (
 )
 
 
+class Sighting(Protocol):
+    """Whatever a perception model reports about one thing, as far as truth is concerned."""
+
+    @property
+    def shape(self) -> str:
+        """See `Seen`."""
+        ...
+
+    @property
+    def colour(self) -> str:
+        """See `Seen`."""
+        ...
+
+    @property
+    def pattern(self) -> str:
+        """See `Seen`."""
+        ...
+
+    @property
+    def size(self) -> str:
+        """See `Seen`."""
+        ...
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """See `Seen`."""
+        ...
+
+    @property
+    def distance(self) -> float:
+        """See `Seen`."""
+        ...
+
+    @property
+    def confidence(self) -> float:
+        """See `Seen`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One thing as seen in a picture.
@@ -45,6 +84,13 @@ class Seen:
     box: tuple[float, float, float, float]
     distance: float
     confidence: float = 1.0
+
+    @classmethod
+    def of(cls, thing: Sighting) -> Self:
+        """A perception model's report in these terms."""
+        return cls(
+            thing.shape, thing.colour, thing.pattern, thing.size, thing.box, thing.distance, thing.confidence
+        )
 
 
 @dataclass(frozen=True, slots=True)

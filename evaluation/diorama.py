@@ -6,7 +6,7 @@ loop with a part switched off. Knows no painter and no mind by name.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -157,8 +157,5 @@ async def judge(studio: Studio, case: Case, picture: ArtifactRef) -> list[Mismat
     """What the judge, who shares nothing with the critic, finds wrong."""
     result = await studio.executor.submit("critique_image", CritiqueRequest(picture=picture, model="judge"))
     assert isinstance(result, CritiqueResult)
-    things: Sequence[Seen] = [
-        Seen(t.shape, t.colour, t.pattern, t.size, t.box, t.distance, t.confidence)
-        for t in result.perception.things
-    ]
+    things = [Seen.of(thing) for thing in result.perception.things]
     return mismatches(case.graph, things, result.perception.setting)

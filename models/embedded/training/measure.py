@@ -18,13 +18,13 @@ from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor
 
 from diorama.families import FAMILIES, Family, available_families, cases
-from diorama.truth import geneval_correct, mismatches
+from diorama.truth import Seen, geneval_correct, mismatches
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import say
 from models.embedded.perception import Perceiver
 from models.embedded.training.accuracy import Accuracy, score_perceptions
 from models.embedded.training.autoencoder import reconstruct
-from models.embedded.training.samples import paint, seen_from
+from models.embedded.training.samples import paint
 from models.embedded.training.stream import PictureStream
 
 MEASURE_SEED = 7001
@@ -83,7 +83,7 @@ def measure_painter(
         pictures = paint(pipeline, prompts, [MEASURE_SEED + i for i in range(len(prompts))], steps, guidance)
         strict = lenient = 0
         for case, report in zip(asked, judge.perceive(pictures), strict=True):
-            found = mismatches(case.graph, [seen_from(thing) for thing in report.things], report.setting)
+            found = mismatches(case.graph, [Seen.of(thing) for thing in report.things], report.setting)
             strict += not found
             lenient += geneval_correct(found, family)
         result[family] = {"strict": strict / len(asked), "lenient": lenient / len(asked)}

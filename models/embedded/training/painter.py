@@ -142,7 +142,7 @@ def train(
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
     tokenizer = build_tokenizer(lexicon(), lexicon(words))
     possible = (*available_families(words), "free")
-    weights = {family: weight for family, weight in FAMILY_WEIGHTS.items() if family in possible}
+    weights: dict[Family, float] = {family: FAMILY_WEIGHTS[family] for family in possible}
     stream = PictureStream(words, SEED, weights, device)
     cache = LatentCache(stream, out / "latents", scenes or recipe.scenes)
     cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]

@@ -30,8 +30,6 @@ from models.embedded.training.stream import Pictures, PictureStream, augment
 SEEDS = {"critic": 101, "judge": 202}
 """Seeds of the two training draws; measuring uses seeds of its own."""
 HELD_OUT_SEED = 909
-VISIBLE = 0.2
-"""Things of which less is visible are not asked of the network."""
 
 Degrade = Callable[[Tensor], Tensor]
 """uint8 pictures (N, 3, S, S) to what an autoencoder or a painter would make of them."""

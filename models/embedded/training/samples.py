@@ -14,14 +14,6 @@ from diorama.vocabulary import load_vocabulary
 from diorama.wording import say
 from models.embedded.perception import load_perceiver
 from models.embedded.profiles import TEXT_TOKENS
-from models.perception import DetectedThing
-
-
-def seen_from(thing: DetectedThing) -> Seen:
-    """A detection in the diorama's terms."""
-    return Seen(
-        thing.shape, thing.colour, thing.pattern, thing.size, thing.box, thing.distance, thing.confidence
-    )
 
 
 def paint(
@@ -81,7 +73,7 @@ def draw_samples(
         return {}
     scores: dict[str, list[float]] = {}
     for case, report in zip(asked, load_perceiver(critic, device).perceive(pictures), strict=True):
-        found = mismatches(case.graph, [seen_from(thing) for thing in report.things], report.setting)
+        found = mismatches(case.graph, [Seen.of(thing) for thing in report.things], report.setting)
         scores.setdefault(case.family, []).append(float(not found))
         scores.setdefault(f"{case.family}_lenient", []).append(float(geneval_correct(found, case.family)))
     result = {name: sum(values) / len(values) for name, values in scores.items()}

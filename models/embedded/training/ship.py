@@ -112,11 +112,11 @@ def ship_painter(
             },
         },
     }
-    return _ship(weights / "painter", card, lambda target: _copy_tree(source, target))
 
+    def copy(target: Path) -> None:
+        shutil.copytree(source, target, dirs_exist_ok=True)
 
-def _copy_tree(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, dirs_exist_ok=True)
+    return _ship(weights / "painter", card, copy)
 
 
 def _ship(target: Path, card: Card, copy: Callable[[Path], None]) -> Card:
