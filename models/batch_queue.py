@@ -76,7 +76,10 @@ class BatchQueue:
     """At most `bound` waiting requests. Threads call `take`; anyone calls the rest."""
 
     def __init__(self, bound: int, batch_wait: float) -> None:
-        """`batch_wait` is how long, in seconds, a request may wait for batch mates once a worker is free."""
+        """`batch_wait` is how long, in seconds, a request may wait for batch mates once a worker is free.
+
+        Mates come in bursts: a third of that without a new one ends the waiting.
+        """
         self._bound = bound
         self._batch_wait = batch_wait
         self._waiting: list[Waiter] = []
@@ -126,7 +129,10 @@ class BatchQueue:
                     oldest = self._waiting[0]
                     mates = [waiter for waiter in self._waiting if waiter.key == oldest.key]
                     most = limit(oldest)
-                    patience = oldest.arrived + self._batch_wait - time.monotonic()
+                    patience = (
+                        min(oldest.arrived + self._batch_wait, mates[-1].arrived + self._batch_wait / 3)
+                        - time.monotonic()
+                    )
                     if len(mates) < most and patience > 0 and not self._closed:
                         self._changed.wait(patience)
                         continue

@@ -1,4 +1,5 @@
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def plan(state: State) -> dict[str, Any]:
 
 
 def think(state: State) -> dict[str, Any]:
-    return {"log": ["x" * 20_000]}
+    return {"log": [random.Random(0).randbytes(10_000).hex()]}  # packs to half, no further
 
 
 def ask(state: State) -> dict[str, Any]:

@@ -119,6 +119,7 @@ def train(
     start: Path | None = None,
     finish: bool = True,
     resume: bool = True,
+    compiled: bool = False,
     device: str = "cpu",
 ) -> Path:
     """Train the painter and save the pipeline in `out/painter`; returns that folder.
@@ -134,6 +135,8 @@ def train(
         finish: let the learning rate fall at the end; False keeps it up, for a training that will go on
             another day.
         resume: go on from what `out` holds.
+        compiled: compile the transformer, which takes a C++ compiler and a minute and makes steps a tenth
+            shorter on a CPU.
         device: "cpu" or "cuda:0".
     """
     recipe = PAINTER[profile]
@@ -153,6 +156,8 @@ def train(
         _learn_to_read(network, captions, recipe, out / "text", resume)
     else:
         _go_on_from(network, load_painter(start))
+    if compiled:
+        network.transformer.compile()
     training = Training(
         network, optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY), out, decay=0.999
     )
