@@ -143,11 +143,14 @@ def train_embedded(
     start: Annotated[
         Path | None, typer.Option(help="A saved painter to go on from.", show_default=False)
     ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Faster painter steps; needs a C++ compiler.")
+    ] = False,
 ) -> int:
     """Train one part of the embedded models on the diorama."""
     from serving.training import train_part
 
-    return train_part(part, profile, out, steps, resume, start)
+    return train_part(part, profile, out, steps, resume, start, compiled)
 
 
 @evaluate.command("memory")

@@ -18,7 +18,13 @@ PARTS = ("autoencoder", "critic", "judge", "painter")
 
 
 def train_part(
-    part: str, profile: str, out: Path | None, steps: int | None, resume: bool, start: Path | None = None
+    part: str,
+    profile: str,
+    out: Path | None,
+    steps: int | None,
+    resume: bool,
+    start: Path | None = None,
+    compiled: bool = False,
 ) -> int:
     """Train one part of the embedded models in `out`.
 
@@ -41,9 +47,11 @@ def train_part(
         raise UserError(
             f"--start takes the folder of a saved painter, and only with --part painter, not {start}"
         )
+    if compiled and part != "painter":
+        raise UserError(f"--compile goes only with --part painter, not {part}")
     devices = choose_devices(settings.device)
     device = find_devices()[0] if devices == "auto" else devices[0]
-    _train(part, chosen, folder, steps, resume, device, start)
+    _train(part, chosen, folder, steps, resume, device, start, compiled)
     print(f"trained: {folder}")
     return 0
 
@@ -56,6 +64,7 @@ def _train(
     resume: bool,
     device: str,
     start: Path | None,
+    compiled: bool,
 ) -> None:
     from models.backends import WEIGHTS
 
@@ -85,6 +94,7 @@ def _train(
                 steps=steps,
                 start=start,
                 resume=resume,
+                compiled=compiled,
                 device=device,
             )
 

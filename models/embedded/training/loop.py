@@ -153,6 +153,7 @@ class Training:
         rate_at: Callable[[int], float],
         every: int = 500,
         look: Callable[[int], Mapping[str, float]] | None = None,
+        look_every: int = 0,
         console: Console | None = None,
     ) -> None:
         """Train from the current step to `steps`.
@@ -161,8 +162,10 @@ class Training:
             steps: where to stop.
             loss_at: the losses of one step by name; their sum is minimised.
             rate_at: the factor on every learning rate at a step.
-            every: steps between checkpoints and looks.
+            every: steps between checkpoints, each with a line in the log.
             look: measures the average weights for the log.
+            look_every: steps between looks, a multiple of `every` (0: at every checkpoint). The last step is
+                always looked at.
             console: where progress goes; the log itself is `out/log.jsonl`.
 
         Ctrl-C and SIGTERM end the run after the current step, with a checkpoint.
@@ -189,7 +192,8 @@ class Training:
                     row: dict[str, float] = {name: round(total / count, 5) for name, total in sums.items()}
                     row["seconds_per_step"] = round((time.monotonic() - began) / count, 4)
                     self.save()
-                    measured = look(self.step) if look else {}
+                    due = self.step % (look_every or every) == 0 or self.step == steps
+                    measured = look(self.step) if look and due else {}
                     self._log(row | {f"held_out_{name}": round(value, 5) for name, value in measured.items()})
                     sums, since, began = {}, self.step, time.monotonic()
         for number, handler in previous.items():

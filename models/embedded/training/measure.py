@@ -15,16 +15,16 @@ from typing import Literal
 import diffusers
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
+from PIL.Image import Image
 from torch import Tensor
 
-from diorama.families import FAMILIES, Family, available_families, cases
-from diorama.truth import Seen, geneval_correct, mismatches
+from diorama.families import FAMILIES, Case, Family, available_families, cases
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import say
 from models.embedded.perception import Perceiver
 from models.embedded.training.accuracy import Accuracy, score_perceptions
 from models.embedded.training.autoencoder import reconstruct
-from models.embedded.training.samples import paint
+from models.embedded.training.samples import paint, score_pictures
 from models.embedded.training.stream import PictureStream
 
 MEASURE_SEED = 7001
@@ -75,22 +75,16 @@ def measure_painter(
     split.
     """
     words = load_vocabulary(vocabulary)
-    result: dict[str, dict[str, float]] = {}
-    chosen: list[Family] = [family for family in available_families(words) if family in families]
-    for family in chosen:
-        asked = cases("heldout", [family], per_family, MEASURE_SEED, words)
-        prompts = [say(case.graph) if wording == "canonical" else case.prompt for case in asked]
-        pictures = paint(pipeline, prompts, [MEASURE_SEED + i for i in range(len(prompts))], steps, guidance)
-        strict = lenient = 0
-        for case, report in zip(asked, judge.perceive(pictures), strict=True):
-            found = mismatches(case.graph, [Seen.of(thing) for thing in report.things], report.setting)
-            strict += not found
-            lenient += geneval_correct(found, family)
-        result[family] = {"strict": strict / len(asked), "lenient": lenient / len(asked)}
-    result["mean"] = {
-        kind: sum(row[kind] for row in result.values()) / len(result) for kind in ("strict", "lenient")
-    }
-    return result
+    asked: list[Case] = []
+    pictures: list[Image] = []
+    for family in available_families(words):
+        if family in families:
+            own = cases("heldout", [family], per_family, MEASURE_SEED, words)
+            prompts = [say(case.graph) if wording == "canonical" else case.prompt for case in own]
+            seeds = [MEASURE_SEED + number for number in range(len(prompts))]
+            pictures += paint(pipeline, prompts, seeds, steps, guidance)
+            asked += own
+    return score_pictures(asked, judge.perceive(pictures))
 
 
 def write_card(folder: Path, card: Mapping[str, object]) -> None:

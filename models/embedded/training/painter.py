@@ -186,7 +186,7 @@ def train(
     def rate_at(step: int) -> float:
         return schedule(step, length, warmup=200, decay=0.4 if finish else 0.0)
 
-    training.run(length, loss_at, rate_at=rate_at, every=min(1000, length), look=look)
+    training.run(length, loss_at, rate_at=rate_at, every=min(200, length), look=look, look_every=1000)
     return save_painter(build_pipeline(recipe, training.average.state, vae), out / "painter")
 
 

@@ -1,5 +1,6 @@
 """Samples of a painter in training: a picture to look at, and how many of them the critic finds right."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 
-from diorama.families import available_families, cases
+from diorama.families import Case, available_families, cases
 from diorama.truth import Seen, geneval_correct, mismatches
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import say
 from models.embedded.perception import load_perceiver
 from models.embedded.profiles import TEXT_TOKENS
+from models.perception import Perception
 
 
 def paint(
@@ -55,7 +57,7 @@ def draw_samples(
     """Paint `per_family` canonical prompts of every family, save them as a sheet, and score them by family.
 
     Returns the share of pictures per family in which the critic finds what was asked: exactly, under
-    GenEval's leniency (keys `<family>` and `<family>_lenient`), and the means.
+    GenEval's leniency (keys `<family>` and `<family>_lenient`; the family "mean" is all of them).
     """
     words = load_vocabulary(vocabulary)
     families = available_families(words)
@@ -71,12 +73,27 @@ def draw_samples(
     sheet.with_suffix(".txt").write_text("\n".join(prompts) + "\n", "utf-8")
     if critic is None:
         return {}
-    scores: dict[str, list[float]] = {}
-    for case, report in zip(asked, load_perceiver(critic, device).perceive(pictures), strict=True):
+    scores = score_pictures(asked, load_perceiver(critic, device).perceive(pictures))
+    strict = {family: row["strict"] for family, row in scores.items()}
+    return strict | {f"{family}_lenient": row["lenient"] for family, row in scores.items()}
+
+
+def score_pictures(asked: Sequence[Case], reports: Sequence[Perception]) -> dict[str, dict[str, float]]:
+    """The shares of pictures, by family and as the mean of the families, that were found to show what was
+    asked: `strict` exactly, `lenient` under GenEval's leniency.
+    """
+    verdicts: dict[str, list[tuple[bool, bool]]] = {}
+    for case, report in zip(asked, reports, strict=True):
         found = mismatches(case.graph, [Seen.of(thing) for thing in report.things], report.setting)
-        scores.setdefault(case.family, []).append(float(not found))
-        scores.setdefault(f"{case.family}_lenient", []).append(float(geneval_correct(found, case.family)))
-    result = {name: sum(values) / len(values) for name, values in scores.items()}
-    result["mean"] = sum(v for k, v in result.items() if not k.endswith("_lenient")) / len(families)
-    result["mean_lenient"] = sum(v for k, v in result.items() if k.endswith("_lenient")) / len(families)
+        verdicts.setdefault(case.family, []).append((not found, geneval_correct(found, case.family)))
+    result = {
+        family: {
+            "strict": sum(strict for strict, _ in rows) / len(rows),
+            "lenient": sum(lenient for _, lenient in rows) / len(rows),
+        }
+        for family, rows in verdicts.items()
+    }
+    result["mean"] = {
+        kind: sum(row[kind] for row in result.values()) / len(result) for kind in ("strict", "lenient")
+    }
     return result
