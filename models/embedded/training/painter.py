@@ -1,8 +1,8 @@
 """Recipe of the painter: first its encoders learn to read, then all of it learns to paint by flow matching.
 
 Noise share t = sigmoid(N(0.3, 1)), x_t = (1 - t) x + t e, target e - x (Flux, arXiv 2403.03206 eq. 13). Two
-helps beside the velocity loss: tokens that show things weigh more than empty ones (lone small things vanish
-otherwise), and a head that is thrown away says, per token of a middle block, which shape and colour stand
+helps beside the velocity loss: tokens that may show things weigh more than empty ones (lone small things
+vanish otherwise), and a head that is thrown away says, per token of a middle block, which shape and colour stand
 there.
 """
 
@@ -47,6 +47,12 @@ from.
 WORDINGS = 64
 """Different wordings drawn per scene over a training."""
 THING_WEIGHT = 2.0
+"""How much more a token weighs where the network itself expects a thing.
+
+Only what the network sees may decide the weight. Weighing by where things really are, as this recipe did for
+its first 176,000 pictures, makes the best velocity one that shows more things than there are: E[w v] / E[w]
+instead of E[v]. The painter crowded its scenes.
+"""
 FAMILY_WEIGHTS: dict[Family, float] = {
     "single_object": 1.5,
     "colors": 1.5,
@@ -269,7 +275,7 @@ def losses(
     at = t.view(-1, 1, 1)
     velocity, layout = network.velocity((1 - at) * x + at * e, t, states, pooled)
     cover = rows["cover"].flatten(1).float() / 255
-    weight = 1 + THING_WEIGHT * cover
+    weight = 1 + THING_WEIGHT * layout[..., 0].detach().sigmoid()
     error = (velocity - (e - x)).square().mean(-1)
     presence = F.binary_cross_entropy_with_logits(layout[..., 0], cover)
     shape = _layout_loss(layout[..., 2 : 2 + network.shapes], rows["shape"])
