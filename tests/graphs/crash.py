@@ -1,4 +1,5 @@
-"""Runs one refinement, has its process killed at named points, and resumes it: `crash.py FOLDER POINT...`.
+"""Runs one refinement, has its process killed at named points (`*` is any round), and resumes it:
+`crash.py FOLDER POINT...`.
 
 Prints a JSON object: for each point (and for "whole", a run that nobody killed) the signal that ended the
 first process, and the pictures of the run once another process had finished it. Every run has a process of
@@ -10,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
@@ -29,7 +31,7 @@ async def work(root: Path, point: str, *, again: bool) -> None:
     """Begin the run, or go on with it; at `point` the process kills itself."""
 
     def crash_at(here: str) -> None:
-        if here == point:
+        if fnmatchcase(here, point):
             os.kill(os.getpid(), signal.SIGKILL)
 
     with Ledger(root / "maulstick.db") as ledger:
@@ -67,7 +69,7 @@ def main(folder: Path, points: list[str]) -> None:
     """Tell how each point went."""
     told = {}
     for point in ("whole", *points):
-        root = folder / point.replace(":", "-")
+        root = folder / point.replace(":", "-").replace("*", "any")
         root.mkdir(parents=True)
         killed = in_a_process(root, point, again=False)
         if killed:

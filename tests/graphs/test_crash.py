@@ -34,8 +34,8 @@ MORE_POINTS = (
         "after:recall:0",
         "torn:paint:1",
         "before:learn:1",
-        "before:explain:1",
-        "after:explain:1",
+        "before:explain:*",
+        "after:explain:*",
     ]
 )
 
