@@ -12,6 +12,8 @@ from math import ceil
 from pathlib import Path
 from typing import Literal, get_args
 
+from pydantic import JsonValue
+
 from diorama.families import HARD_FAMILIES, Case, Family, available_families, cases
 from diorama.truth import Mismatch, Seen, geneval_correct, mismatches
 from diorama.vocabulary import load_vocabulary
@@ -71,6 +73,18 @@ class Experiment:
         words = load_vocabulary(self.vocabulary)
         families: list[Family] = [family for family in available_families(words) if family in self.families]
         return cases(self.split, families, ceil(self.count / len(families)), self.seed, words)
+
+    def facts(self) -> dict[str, JsonValue]:
+        """What decides a row's outcome, beside the arm: rows made with other facts do not belong together."""
+        return {
+            "vocabulary": self.vocabulary,
+            "split": self.split,
+            "families": list(self.families),
+            "count": self.count,
+            "images": self.images,
+            "backend": self.backend,
+            "seed": self.seed,
+        }
 
 
 async def evaluate(

@@ -39,7 +39,9 @@ class Difference(BaseModel):
 
 
 class Report(BaseModel):
-    """All arms, and every arm against `single` and `best_of_n` where those were run."""
+    """All arms, every arm against `single` and `best_of_n`, and the loop with a part switched off against
+    the whole `loop`, where those were run.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,11 +74,15 @@ def make_report(rows: Rows, title: str) -> Report:
     arms = tuple(_arm_report(name, list(rows.of_arm(name).values())) for name in names)
     differences = [
         _difference(rows, arm, against)
-        for against in ("single", "best_of_n")
+        for against in ("single", "best_of_n", "loop")
         for arm in names
-        if against in names and arm != against and arm != "single"
+        if against in names and _comparable(arm, against)
     ]
     return Report(title=title, arms=arms, differences=tuple(differences))
+
+
+def _comparable(arm: str, against: str) -> bool:
+    return arm.startswith("loop_") if against == "loop" else arm not in ("single", against)
 
 
 def write_report(report: Report, out: Path) -> None:

@@ -1,9 +1,11 @@
 """The command `evaluate diorama`: opens a studio, runs the benchmark, prints and keeps its report."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import get_args
 
+from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import Progress
 
@@ -39,23 +41,53 @@ def evaluate_diorama(
         arms=chosen,
         seed=seed,
     )
-    rows = asyncio.run(_measure(settings, experiment, out))
-    report = make_report(rows, f"diorama, {prompts} prompts, {images} pictures each, seed {seed}")
+    rows, episodes = asyncio.run(_measure(settings, experiment, out))
+    title = f"diorama, {prompts} prompts, {images} pictures each, seed {seed}, {episodes} episodes remembered"
+    report = make_report(rows, title)
     write_report(report, out)
     print(report.model_dump_json() if as_json else report.markdown(), end="\n" if as_json else "")
     return 0
 
 
-async def _measure(settings: Settings, experiment: Experiment, out: Path) -> Rows:
+async def _measure(settings: Settings, experiment: Experiment, out: Path) -> tuple[Rows, int]:
+    """The rows, and how many episodes the loop's memory held."""
     total = len(experiment.cases()) * len(experiment.arms)
     async with open_workshop(settings, settings.mind, experiment.backend) as workshop:
+        memory = workshop.studio.episodes
+        episodes = memory.count() if memory else 0
+        _check_same(out, experiment.facts() | {"episodes": episodes, "weights": _hash_weights()})
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("prompts x arms", total=total)
 
             def count_row(_row: Outcome) -> None:
                 progress.advance(task)
 
-            return await evaluate(experiment, workshop.studio, workshop.home, out, count_row)
+            return await evaluate(experiment, workshop.studio, workshop.home, out, count_row), episodes
+
+
+def _check_same(out: Path, facts: dict[str, JsonValue]) -> None:
+    """Keep the facts of the evaluation in `out`, or see that they are those of the one that it holds.
+
+    Raises:
+        UserError: `out` holds rows of another evaluation.
+    """
+    path = out / "experiment.json"
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+        return
+    kept = json.loads(path.read_text("utf-8"))
+    differing = [
+        f"{key} is {kept.get(key)!r} there and {facts[key]!r} now"
+        for key in facts
+        if kept.get(key) != facts[key]
+    ]
+    if differing:
+        raise UserError(f"{out} holds another evaluation ({'; '.join(differing)}): name another --out")
+
+
+def _hash_weights() -> JsonValue:
+    return {part.name: part.sha256 for part in find_weights([])}
 
 
 def _read_arms(names: str) -> tuple[Arm, ...]:

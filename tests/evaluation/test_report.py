@@ -57,3 +57,18 @@ def test_report_pairs_prompts_whatever_the_order_of_the_lines(tmp_path: Path) ->
     write_report(reports[0], tmp_path)
     assert json.loads((tmp_path / "report.json").read_text("utf-8"))["title"] == "title"
     assert "| loop | single | 0.250" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_what_was_switched_off_is_compared_with_the_whole_loop(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "rows.jsonl")
+    for arm, right in (("single", False), ("best_of_n", True), ("loop", True), ("loop_no_memory", False)):
+        rows.add(outcome("a", arm, right))
+    pairs = [(d.arm, d.against, d.correct.mean) for d in make_report(rows, "t").differences]
+    assert pairs == [
+        ("best_of_n", "single", 1.0),
+        ("loop", "single", 1.0),
+        ("loop_no_memory", "single", 0.0),
+        ("loop", "best_of_n", 0.0),
+        ("loop_no_memory", "best_of_n", -1.0),
+        ("loop_no_memory", "loop", -1.0),
+    ]

@@ -2,8 +2,8 @@
 
 Noise share t = sigmoid(N(0.3, 1)), x_t = (1 - t) x + t e, target e - x (Flux, arXiv 2403.03206 eq. 13). Two
 helps beside the velocity loss: tokens that may show things weigh more than empty ones (lone small things
-vanish otherwise), and a head that is thrown away says, per token of a middle block, which shape and colour stand
-there.
+vanish otherwise), and a head that is thrown away says, per token of a middle block, which shape and colour
+stand there.
 """
 
 from collections.abc import Mapping, Sequence
