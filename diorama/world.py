@@ -54,7 +54,8 @@ class World:
             vocabulary: the words to use.
             seed: another seed is another world.
             split: "train" never names held-out pairs, nor uses held-out styles.
-            weights: relative shares of the families; None takes `WEIGHTS` for those that the vocabulary has.
+            weights: relative shares of the families, in any order; None takes `WEIGHTS` for those that the
+                vocabulary has.
 
         Raises:
             ValueError: the vocabulary has too few words for a family in `weights`, or no weight is positive.
@@ -71,8 +72,9 @@ class World:
         self.vocabulary = vocabulary
         self.seed = seed
         self.split: Split = split
-        self._families = tuple(weights)
-        self._weights = tuple(weights.values())
+        # Equal weights are one world, whatever order a caller wrote them in.
+        self._families: tuple[Family, ...] = tuple(family for family in possible if family in weights)
+        self._weights = tuple(weights[family] for family in self._families)
 
     def family(self, index: int) -> Family:
         """The family that entry `index` was drawn from."""

@@ -21,6 +21,8 @@ from diorama.world import World
 class Pictures:
     """A rendered batch: `rgb` uint8 (N, 3, S, S), `ids` int16 (N, S, S) with -1 for background, and its
     truth.
+
+    `indices` are the world's entries that the pictures show: captions belong to them.
     """
 
     scenes: list[Scene]
@@ -34,8 +36,7 @@ class Pictures:
 class PictureStream:
     """Scenes of a world, drawn and rendered on demand.
 
-    Index i always gives the same scene; an index whose graph cannot be placed gives the next draw of that
-    index.
+    Index i always gives the same scene; where its graph cannot be placed, another entry's, far away.
     """
 
     def __init__(
@@ -50,14 +51,13 @@ class PictureStream:
         self.device = device
         self.world = World(vocabulary, seed, split="train", weights=weights)
 
-    def scene(self, index: int) -> tuple[Scene, SceneGraph]:
-        """The scene at `index` and the graph that it shows."""
+    def scene(self, index: int) -> tuple[Scene, int]:
+        """The scene at `index`, and the entry of the world that it shows: mostly `index` itself."""
         graph = self.world.graph(index)
         for attempt in range(8):
             try:
-                return complete(
-                    graph, np.random.default_rng((self.seed, index, attempt)), self.vocabulary
-                ), graph
+                scene = complete(graph, np.random.default_rng((self.seed, index, attempt)), self.vocabulary)
+                return scene, index
             except Unplaceable:
                 continue
         return self.scene(index + 2**40)
@@ -66,12 +66,13 @@ class PictureStream:
         """Pictures `start` to `start + count`."""
         pairs = [self.scene(index) for index in range(start, start + count)]
         scenes = [scene for scene, _ in pairs]
+        indices = [index for _, index in pairs]
         rendering = render(scenes, device=self.device)
         assert rendering.ids is not None
         return Pictures(
             scenes,
-            [graph for _, graph in pairs],
-            list(range(start, start + count)),
+            [self.world.graph(index) for index in indices],
+            indices,
             rendering.rgb,
             rendering.ids,
             seen(scenes, rendering),
