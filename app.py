@@ -109,6 +109,14 @@ def show_run(run_id: RunId, as_json: AsJson = False) -> int:
     return print_run(run_id, as_json)
 
 
+@runs.command("prune")
+def prune_runs(as_json: AsJson = False) -> int:
+    """Forget the steps of ended runs; their pictures, results and events stay."""
+    from serving.pruning import prune_runs
+
+    return prune_runs(as_json)
+
+
 @runs.command("resume")
 def resume_run(run_id: RunId, out: Out = None, as_json: AsJson = False) -> int:
     """Go on with a run that was stopped, or deliver again what an ended one made."""

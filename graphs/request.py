@@ -11,6 +11,8 @@ MAX_PROMPT_CHARACTERS = 32_000
 """Longer prompts are refused, as OpenAI's Images API does."""
 
 RunStatus = Literal["running", "satisfied", "budget", "plateau", "unsupported", "cancelled", "failed"]
+ENDED: tuple[RunStatus, ...] = ("satisfied", "budget", "plateau", "unsupported")
+"""Runs that there is nothing left to do for; the others can be resumed."""
 
 
 class Budget(BaseModel):

@@ -40,6 +40,10 @@ def test_refine_resume_replay_and_generate_agree(maulstick, tmp_path: Path):
     assert (listed["run_id"], listed["status"]) == (result["run_id"], result["status"])
     shown = maulstick("runs", "show", result["run_id"])
     assert (shown.returncode, "a red cube" in shown.stdout) == (0, True)
+    pruned = json.loads(maulstick("runs", "prune", "--json").stdout)
+    assert pruned["runs"] == 1
+    assert pruned["steps"] > 5
+    assert maulstick("runs", "prune").stdout == "forgot 0 steps of 0 ended runs: 0.0 MiB given back\n"
     resumed = json.loads(maulstick("runs", "resume", result["run_id"], "--json").stdout)
     replayed = json.loads(maulstick("runs", "replay", result["run_id"], "--json").stdout)
     assert resumed["artifact"]["sha256"] == replayed["artifact"]["sha256"] == result["artifact"]["sha256"]

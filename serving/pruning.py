@@ -1,0 +1,48 @@
+"""The command `runs prune`: forgets the steps of ended runs. Pictures, results and journals stay."""
+
+import asyncio
+import json
+
+from graphs.request import ENDED
+from graphs.run import Home
+from memory.checkpoints import open_checkpointer, prune
+from memory.ledger import RunBusy
+from serving.runs import open_home
+from settings import load_settings
+
+
+def prune_runs(as_json: bool) -> int:
+    """Keep of every ended run its last checkpoint alone: enough to show and replay it, not to go back in it.
+
+    Raises:
+        StoreError: the ledger or the checkpoints cannot be read.
+    """
+    with open_home(load_settings()) as home:
+        before = _size(home)
+        runs, steps = asyncio.run(_prune(home)) if home.checkpoints.exists() else (0, 0)
+        freed = before - _size(home)
+    if as_json:
+        print(json.dumps({"runs": runs, "steps": steps, "bytes": freed}))
+    else:
+        print(f"forgot {steps} steps of {runs} ended runs: {freed / 2**20:.1f} MiB given back")
+    return 0
+
+
+async def _prune(home: Home) -> tuple[int, int]:
+    """Runs that had steps to forget, and how many steps those were. A run that somebody works on is left."""
+    runs = steps = 0
+    async with open_checkpointer(home.checkpoints) as saver:
+        for status in ENDED:
+            for run in home.ledger.list(limit=-1, status=status):
+                try:
+                    with home.ledger.lease(run.run_id):
+                        gone = await prune(saver, run.run_id)
+                except RunBusy:
+                    continue
+                runs += gone > 0
+                steps += gone
+    return runs, steps
+
+
+def _size(home: Home) -> int:
+    return home.checkpoints.stat().st_size if home.checkpoints.exists() else 0
