@@ -26,6 +26,10 @@ STRIDE = 8
 GRID = PICTURE // STRIDE
 MIN_CONFIDENCE = 0.4
 """Things below this are not reported."""
+MIN_VOTES = 0.8
+STRAY = 0.3
+"""How a voting network's cells become things: on 600 held-out renders the judge counted right in .985 of
+them with these two, in .955 with 0 and .4."""
 MAX_DETECTIONS = 12
 """A picture of one to six things never needs more; bounds what an assignment has to try."""
 
@@ -233,21 +237,28 @@ def _peaks(presence: Tensor) -> list[Tensor]:
 
 
 def _merge_votes(presence: Tensor, boxes: Tensor) -> list[Tensor]:
-    """Groups of cells (n, 2) whose boxes overlap: greedy, from the most confident cell, by IoU above one
-    half.
+    """Groups of cells (n, 2) whose boxes overlap by an IoU above one half: greedy, from the most confident
+    cell.
+
+    Stray cells between two things vote for boxes that are neither's. A group with less than `MIN_VOTES` of
+    presence in all is dropped, and so are cells that overlap a group by `STRAY` and do not belong to it.
     """
     cells = (presence >= MIN_CONFIDENCE).nonzero()
     scores = presence[cells[:, 0], cells[:, 1]]
-    cells = cells[scores.argsort(descending=True, stable=True)]
+    order = scores.argsort(descending=True, stable=True)
+    cells, scores = cells[order], scores[order]
     corners = boxes[:, cells[:, 0], cells[:, 1]].T
     groups: list[Tensor] = []
     free = torch.ones(len(cells), dtype=torch.bool)
     for i in range(len(cells)):
         if not free[i]:
             continue
-        votes = free & (_iou(corners[i], corners) > 0.5)
-        free &= ~(_iou(corners[i], corners) > 0.4)
-        groups.append(cells[votes | (torch.arange(len(cells)) == i)])
+        overlap = _iou(corners[i], corners)
+        votes = free & (overlap > 0.5)
+        votes[i] = True
+        free &= ~(overlap > STRAY)
+        if float(scores[votes].sum()) >= MIN_VOTES:
+            groups.append(cells[votes])
     return groups
 
 
