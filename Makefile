@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-DEMO_PROMPT ?= I would like to see a yellow cone and a blue cylinder
-DEMO_SEED ?= 2
+DEMO_PROMPT ?= Show me a green sphere, and to the right of it a red cube.
+DEMO_SEED ?= 3
 PROFILE ?= cpu
 PART ?= painter
 PORT ?= 8000

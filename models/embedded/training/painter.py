@@ -50,7 +50,7 @@ THING_WEIGHT = 2.0
 """How much more a token weighs where the network itself expects a thing.
 
 Only what the network sees may decide the weight. Weighing by where things really are, as this recipe did for
-its first 176,000 pictures, makes the best velocity one that shows more things than there are: E[w v] / E[w]
+its first 112,000 pictures, makes the best velocity one that shows more things than there are: E[w v] / E[w]
 instead of E[v]. The painter crowded its scenes.
 """
 FAMILY_WEIGHTS: dict[Family, float] = {

@@ -40,9 +40,10 @@ def test_stock_diffusers_paints_with_the_shipped_painter() -> None:
 @pytest.mark.parametrize("part", ["critic", "judge"])
 def test_perception_reads_held_out_renders(part: str) -> None:
     figures = measure_perception(load_perceiver(WEIGHTS / part), "cpu", 60).headline
-    assert figures["recall"] >= 0.95 and figures["precision"] >= 0.95
+    assert figures["recall"] >= 0.97 and figures["precision"] >= 0.98
+    assert figures["whole_scene"] >= 0.85
     for attribute in ("shape", "colour", "pattern", "size"):
-        assert figures[attribute] >= 0.93, attribute
+        assert figures[attribute] >= 0.95, attribute
 
 
 def test_cards_give_the_hash_of_every_file_and_all_stay_small() -> None:
