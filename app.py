@@ -154,11 +154,12 @@ def train_embedded(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Faster painter steps; needs a C++ compiler.")
     ] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Cores that train the painter together.")] = 1,
 ) -> int:
     """Train one part of the embedded models on the diorama."""
     from serving.training import train_part
 
-    return train_part(part, profile, out, steps, resume, start, compiled)
+    return train_part(part, profile, out, steps, resume, start, compiled, processes)
 
 
 @evaluate.command("memory")

@@ -55,7 +55,7 @@ async def _measure(settings: Settings, experiment: Experiment, out: Path) -> tup
     async with open_workshop(settings, settings.mind, experiment.backend) as workshop:
         memory = workshop.studio.episodes
         episodes = memory.count() if memory else 0
-        _check_same(out, experiment.facts() | {"episodes": episodes, "weights": _hash_weights()})
+        check_same(out, experiment.facts() | {"episodes": episodes, "weights": hash_weights()})
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("prompts x arms", total=total)
 
@@ -65,7 +65,7 @@ async def _measure(settings: Settings, experiment: Experiment, out: Path) -> tup
             return await evaluate(experiment, workshop.studio, workshop.home, out, count_row), episodes
 
 
-def _check_same(out: Path, facts: dict[str, JsonValue]) -> None:
+def check_same(out: Path, facts: dict[str, JsonValue]) -> None:
     """Keep the facts of the evaluation in `out`, or see that they are those of the one that it holds.
 
     Raises:
@@ -86,7 +86,8 @@ def _check_same(out: Path, facts: dict[str, JsonValue]) -> None:
         raise UserError(f"{out} holds another evaluation ({'; '.join(differing)}): name another --out")
 
 
-def _hash_weights() -> JsonValue:
+def hash_weights() -> JsonValue:
+    """Which painter, critic and judge an evaluation used."""
     return {part.name: part.sha256 for part in find_weights([])}
 
 

@@ -13,7 +13,7 @@ from memory.episodes import Episodes
 from memory.ledger import Ledger
 from memory.patterns import PatternPosterior
 from serving.assembly import open_workshop
-from serving.evaluating import find_taught_vocabulary
+from serving.evaluating import check_same, find_taught_vocabulary, hash_weights
 from serving.home import DataFolder, check_writable
 from settings import Settings, load_settings
 
@@ -22,11 +22,13 @@ def evaluate_memory(train: int, count: int, images: int, seed: int, out: Path, a
     """Warm on `train` prompts, compare on `count`. A second call goes on with the warming that `out` holds.
 
     Raises:
-        UserError: weights are missing or `out` takes no files.
+        UserError: weights are missing, `out` takes no files or holds an evaluation with another warming.
     """
     check_writable(out, "--out")
     held_out = Experiment(vocabulary=find_taught_vocabulary(), count=count, images=images, seed=seed)
     training = replace(held_out, split="train", count=train, seed=seed + 1)
+    warming = {f"warming_{name}": value for name, value in training.facts().items()}
+    check_same(out, held_out.facts() | warming | {"weights": hash_weights()})
     settings = load_settings().model_copy(update={"home": out / "home"})
     report = asyncio.run(_measure(settings, training, held_out, out))
     write_memory_report(report, out)

@@ -1,6 +1,7 @@
 """The command `train`. Knows which recipe trains which part, and nothing of what is in them."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +26,7 @@ def train_part(
     resume: bool,
     start: Path | None = None,
     compiled: bool = False,
+    processes: int = 1,
 ) -> int:
     """Train one part of the embedded models in `out`.
 
@@ -49,9 +51,13 @@ def train_part(
         )
     if compiled and part != "painter":
         raise UserError(f"--compile goes only with --part painter, not {part}")
+    if processes > 1 and part != "painter":
+        raise UserError(f"--processes goes only with --part painter, not {part}")
     devices = choose_devices(settings.device)
     device = find_devices()[0] if devices == "auto" else devices[0]
-    _train(part, chosen, folder, steps, resume, device, start, compiled)
+    if processes > 1 and device != "cpu":
+        raise UserError(f"--processes shares work between the cores of a CPU; the device is {device}")
+    _train(part, chosen, folder, steps, resume, device, start, compiled, processes)
     print(f"trained: {folder}")
     return 0
 
@@ -65,6 +71,7 @@ def _train(
     device: str,
     start: Path | None,
     compiled: bool,
+    processes: int,
 ) -> None:
     from models.backends import WEIGHTS
 
@@ -81,12 +88,14 @@ def _train(
             )
         case _:
             from models.embedded.training.painter import train
+            from models.embedded.training.team import train_together
 
             autoencoder = _choose(
                 out.parent / f"autoencoder-{profile}" / "autoencoder", WEIGHTS / "painter" / "vae"
             )
             critic = _choose(out.parent / f"critic-{profile}", WEIGHTS / "critic")
-            train(
+            recipe = partial(
+                train,
                 profile,
                 out,
                 autoencoder=autoencoder,
@@ -97,6 +106,7 @@ def _train(
                 compiled=compiled,
                 device=device,
             )
+            train_together(processes, recipe)
 
 
 def _degrade(out: Path, profile: ProfileName) -> Degrade | None:

@@ -27,8 +27,8 @@ def test_an_evaluation_goes_on_with_its_own_rows_and_no_others(maulstick, tmp_pa
 
 @pytest.mark.timeout(400)
 def test_a_memory_is_warmed_once_and_measured(maulstick, tmp_path: Path):
-    command = ("evaluate", "memory", "--train", "1", "--count", "1", "--out", str(tmp_path / "out"))
-    done = maulstick(*command, "--images", "2", "--json")
+    command = ("evaluate", "memory", "--count", "1", "--images", "2", "--out", str(tmp_path / "out"))
+    done = maulstick(*command, "--train", "1", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["prompts"] == 5, "one of each family"
@@ -37,3 +37,7 @@ def test_a_memory_is_warmed_once_and_measured(maulstick, tmp_path: Path):
     runs = sorted(path.name for path in (tmp_path / "out" / "home" / "runs").glob("warm-*"))
     assert len(runs) == 5
     assert json.loads((tmp_path / "out" / "memory.json").read_text("utf-8")) == report
+
+    other = maulstick(*command, "--train", "2")
+    assert other.returncode == 2
+    assert "holds another evaluation (warming_count is 1 there and 2 now): name another --out" in other.stderr

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from models.embedded.training.team import Team
+
 Losses = Mapping[str, Tensor]
 
 
@@ -87,7 +89,11 @@ def schedule(step: int, steps: int, warmup: int = 100, decay: float = 0.4) -> fl
 
 
 class Training:
-    """A module in training: what `run` needs, and what a checkpoint holds."""
+    """A module in training: what `run` needs, and what a checkpoint holds.
+
+    In a team every process makes one of these of the same module. They share the gradients of each step, and
+    the one that leads writes the files.
+    """
 
     def __init__(
         self,
@@ -104,6 +110,7 @@ class Training:
         self.out = out
         self.clip = clip
         self.step = 0
+        self.team = Team.here()
         self.rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
 
     @property
@@ -160,7 +167,8 @@ class Training:
 
         Args:
             steps: where to stop.
-            loss_at: the losses of one step by name; their sum is minimised.
+            loss_at: the losses by name, whose sum is minimised, on the pictures of one draw. Draws are
+                numbered: alone, step n takes draw n; in a team of k its member r takes draw k n + r.
             rate_at: the factor on every learning rate at a step.
             every: steps between checkpoints, each with a line in the log.
             look: measures the average weights for the log.
@@ -179,15 +187,17 @@ class Training:
         previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         self.out.mkdir(parents=True, exist_ok=True)
         sums: dict[str, float] = {}
-        since, began = self.step, time.monotonic()
+        since, began, ended = self.step, time.monotonic(), False
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console or Console(stderr=True)) as progress:
+        console = console or Console(stderr=True, quiet=not self.team.leads)
+        with Progress(*columns, console=console) as progress:
             task = progress.add_task(self.out.name, total=steps, completed=self.step)
-            while self.step < steps and not stopping:
+            while self.step < steps and not ended:
                 for name, value in self._advance(loss_at, rate_at(self.step)).items():
                     sums[name] = sums.get(name, 0.0) + value
                 progress.update(task, completed=self.step)
-                if self.step % every == 0 or self.step == steps or stopping:
+                ended = self.team.agree(stopping)
+                if self.team.leads and (self.step % every == 0 or self.step == steps or ended):
                     count = self.step - since
                     row: dict[str, float] = {name: round(total / count, 5) for name, total in sums.items()}
                     row["seconds_per_step"] = round((time.monotonic() - began) / count, 4)
@@ -201,7 +211,7 @@ class Training:
 
     def _advance(self, loss_at: Callable[[int], Losses], factor: float) -> dict[str, float]:
         self.module.train()
-        losses = loss_at(self.step)
+        losses = loss_at(self.step * self.team.size + self.team.rank)
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
             raise FloatingPointError(
@@ -212,6 +222,7 @@ class Training:
                 group["lr"] = rate * factor
             optimiser.zero_grad(set_to_none=True)
         total.backward()
+        self.team.average_gradients(self.module.parameters())
         nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
         for optimiser in self.optimisers:
             optimiser.step()

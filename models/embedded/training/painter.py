@@ -35,6 +35,7 @@ from models.embedded.training.latents import NONE, TOKENS, LatentCache
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
 from models.embedded.training.samples import draw_samples
 from models.embedded.training.stream import PictureStream
+from models.embedded.training.team import Team
 from models.embedded.training.text import TextReader, graph_targets
 
 SEED = 404
@@ -155,6 +156,8 @@ def train(
     stream = PictureStream(words, SEED, weights, device)
     cache = LatentCache(stream, out / "latents", scenes or recipe.scenes)
     cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]
+    team = Team.here()
+    team.wait()
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
     captions = Captions(stream.world, tokenizer, device)
@@ -171,15 +174,15 @@ def train(
         training.resume()
     data = {name: value.to(device) for name, value in cache.load().items()}
 
-    def loss_at(step: int) -> Losses:
-        rng = generator(SEED, step)
+    def loss_at(draw: int) -> Losses:
+        rng = generator(SEED, draw)
         rows = torch.from_numpy(rng.integers(len(data["index"]), size=recipe.batch)).to(device)
         return losses(
             network,
             captions,
             {name: value[rows] for name, value in data.items()},
             rng,
-            torch_generator(SEED, step),
+            torch_generator(SEED, draw),
         )
 
     def look(step: int) -> Mapping[str, float]:
@@ -193,7 +196,9 @@ def train(
         return schedule(step, length, warmup=200, decay=0.4 if finish else 0.0)
 
     training.run(length, loss_at, rate_at=rate_at, every=min(200, length), look=look, look_every=1000)
-    return save_painter(build_pipeline(recipe, training.average.state, vae), out / "painter")
+    if team.leads:
+        save_painter(build_pipeline(recipe, training.average.state, vae), out / "painter")
+    return out / "painter"
 
 
 def export(profile: ProfileName, out: Path, autoencoder: Path) -> Path:
@@ -317,8 +322,8 @@ def _learn_to_read(
         training.resume()
     words = captions.world.vocabulary
 
-    def loss_at(step: int) -> Losses:
-        rng = generator(SEED, step, 7)
+    def loss_at(draw: int) -> Losses:
+        rng = generator(SEED, draw, 7)
         indices = rng.integers(2**40, size=64).tolist()
         wordings = [0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)) for _ in indices]
         ids = captions.encode([captions.world.prompt(i, w) for i, w in zip(indices, wordings, strict=True)])

@@ -50,8 +50,8 @@ def draw_samples(
     sheet: Path,
     *,
     per_family: int = 8,
-    guidance: float = 2.5,
-    steps: int = 16,
+    guidance: float = 5.0,
+    steps: int = 12,
     device: str = "cpu",
 ) -> dict[str, float]:
     """Paint `per_family` canonical prompts of every family, save them as a sheet, and score them by family.

@@ -51,28 +51,29 @@ class PictureStream:
         self.device = device
         self.world = World(vocabulary, seed, split="train", weights=weights)
 
-    def scene(self, index: int) -> tuple[Scene, int]:
-        """The scene at `index`, and the entry of the world that it shows: mostly `index` itself."""
+    def scene(self, index: int) -> tuple[Scene, SceneGraph, int]:
+        """The scene at `index`, its graph, and the entry of the world that it shows: mostly `index`
+        itself.
+        """
         graph = self.world.graph(index)
         for attempt in range(8):
             try:
                 scene = complete(graph, np.random.default_rng((self.seed, index, attempt)), self.vocabulary)
-                return scene, index
+                return scene, graph, index
             except Unplaceable:
                 continue
         return self.scene(index + 2**40)
 
     def batch(self, start: int, count: int) -> Pictures:
         """Pictures `start` to `start + count`."""
-        pairs = [self.scene(index) for index in range(start, start + count)]
-        scenes = [scene for scene, _ in pairs]
-        indices = [index for _, index in pairs]
+        entries = [self.scene(index) for index in range(start, start + count)]
+        scenes = [scene for scene, _, _ in entries]
         rendering = render(scenes, device=self.device)
         assert rendering.ids is not None
         return Pictures(
             scenes,
-            [self.world.graph(index) for index in indices],
-            indices,
+            [graph for _, graph, _ in entries],
+            [index for _, _, index in entries],
             rendering.rgb,
             rendering.ids,
             seen(scenes, rendering),
