@@ -66,13 +66,17 @@ class Case(BaseModel):
     style: str
 
 
-def draw_case(family: Family, split: Split, rng: Random, vocabulary: Vocabulary) -> Case:
-    """Draw a graph and word it.
+def draw_case(
+    family: Family, split: Split, rng: Random, vocabulary: Vocabulary, wordings: Split | None = None
+) -> Case:
+    """Draw a graph and word it, as the prompts of `wordings` are worded (None: those of its own split).
 
     Graphs are drawn again while their prompt is longer than `TEXT_LENGTH` words: a prompt that the painter
     cannot read to its end would measure that limit and nothing else.
     """
-    clumsy = split == "heldout" and family in HARD_FAMILIES and rng.random() < HELD_OUT_STYLE_SHARE
+    clumsy = (
+        (wordings or split) == "heldout" and family in HARD_FAMILIES and rng.random() < HELD_OUT_STYLE_SHARE
+    )
     styles = HELD_OUT_STYLES if clumsy else TRAINING_STYLES
     while True:
         graph = draw_graph(family, rng, vocabulary, split)
@@ -100,9 +104,14 @@ def word(graph: SceneGraph, rng: Random, styles: Sequence[str], tries: int = 6) 
 
 
 def cases(
-    split: Split, families: Sequence[Family], count: int, seed: int, vocabulary: Vocabulary
+    split: Split,
+    families: Sequence[Family],
+    count: int,
+    seed: int,
+    vocabulary: Vocabulary,
+    wordings: Split | None = None,
 ) -> list[Case]:
-    """`count` cases of each family, no prompt twice.
+    """`count` cases of each family, no prompt twice; `wordings` as for `draw_case`.
 
     Raises:
         ValueError: a family has not that many different prompts in this vocabulary.
@@ -113,7 +122,7 @@ def cases(
         prompts: dict[str, Case] = {}
         in_vain = 0
         while len(prompts) < count and in_vain < _TRIES:
-            case = draw_case(family, split, rng, vocabulary)
+            case = draw_case(family, split, rng, vocabulary, wordings)
             in_vain = in_vain + 1 if case.prompt in prompts else 0
             prompts.setdefault(case.prompt, case)
         if len(prompts) < count:

@@ -57,6 +57,8 @@ class Experiment:
 
     vocabulary: str
     split: Split = "heldout"
+    wordings: Split | None = None
+    """Whose wordings the prompts have (None: those of their own split)."""
     families: tuple[Family, ...] = HARD_FAMILIES
     count: int = 200
     images: int = 12
@@ -72,13 +74,15 @@ class Experiment:
         """The prompts: the same for every arm, and on every machine."""
         words = load_vocabulary(self.vocabulary)
         families: list[Family] = [family for family in available_families(words) if family in self.families]
-        return cases(self.split, families, ceil(self.count / len(families)), self.seed, words)
+        each = ceil(self.count / len(families))
+        return cases(self.split, families, each, self.seed, words, self.wordings)
 
     def facts(self) -> dict[str, JsonValue]:
         """What decides a row's outcome, beside the arm: rows made with other facts do not belong together."""
         return {
             "vocabulary": self.vocabulary,
             "split": self.split,
+            "wordings": self.wordings or self.split,
             "families": list(self.families),
             "count": self.count,
             "images": self.images,

@@ -12,8 +12,8 @@ from graphs.state import Candidate, Experience, RefineState
 from memory.episodes import Episode
 
 SHARPNESS = 4
-"""A pattern is tried as often as its drawn success rate to this power says: by the rate itself, what failed
-would be tried almost as often as what helped (38 patterns between .2 and .65)."""
+"""A pattern is tried as often as its success rate to this power says: by the rate itself, what failed would
+be tried almost as often as what helped (38 patterns between .2 and .65)."""
 LESSONS_PER_ERROR = 3
 SIMILAR = 0.3
 """Lessons whose words are less like the error's (cosine) are no lessons for it."""
@@ -29,7 +29,7 @@ def remember(state: RefineState, studio: Studio, round_number: int) -> Experienc
     if studio.remembered is not None:
         return studio.remembered.get(str(round_number)) or Experience(patterns=_weigh_equally(studio))
     errors = state.open_errors
-    patterns = _sample_patterns(state, studio, round_number) if errors else _weigh_equally(studio)
+    patterns = _weigh_patterns(state, studio, round_number) if errors else _weigh_equally(studio)
     lessons = {lesson: None for error in errors for lesson in _recall(error, studio, state.request.backend)}
     return Experience(lessons=tuple(lessons), patterns=patterns)
 
@@ -50,12 +50,16 @@ def _weigh_equally(studio: Studio) -> tuple[PatternChoice, ...]:
     return tuple(PatternChoice(name=name, weight=1.0) for name in studio.patterns)
 
 
-def _sample_patterns(state: RefineState, studio: Studio, round_number: int) -> tuple[PatternChoice, ...]:
+def _weigh_patterns(state: RefineState, studio: Studio, round_number: int) -> tuple[PatternChoice, ...]:
+    """Weights by success rates: drawn ones in a run that learns, expected ones in a run that only reads, for
+    which a surprise is worth nothing.
+    """
     if studio.posterior is None or not studio.patterns:
         return _weigh_equally(studio)
     kinds = sorted({error.kind for error in state.open_errors})
-    rng = np.random.default_rng(derive_seed(state.request.seed, "patterns", round_number))
-    rates = studio.posterior.sample(studio.patterns, kinds, state.request.backend, rng)
+    seed = derive_seed(state.request.seed, "patterns", round_number)
+    rng = np.random.default_rng(seed) if studio.learning else None
+    rates = studio.posterior.rates(studio.patterns, kinds, state.request.backend, rng)
     return tuple(PatternChoice(name=name, weight=rate**SHARPNESS) for name, rate in rates.items())
 
 

@@ -2,10 +2,12 @@
 from it.
 
 Knows no pattern's text; a pattern is a name. A trial is an episode, a success one whose rating rose by more
-than `SUCCESS_ABOVE`. The prior is Beta(1, 1), raised to what other backends have seen: a power prior (Ibrahim
-and Chen, 2000, "Power prior distributions for regression models"), in which a foreign trial counts `POOLING`
-of a trial and all of them together at most `POOLED_TRIALS`. So a new backend starts from what others learnt,
-and its own trials soon outweigh it.
+than `SUCCESS_ABOVE`. The prior is worth `PRIOR_TRIALS` trials at the success rate of all episodes together:
+about a third of all edits help, and a pattern that nobody tried, held to be as good as one that helps every
+other time, would be preferred to all that are known. To it comes what other backends have seen: a power
+prior (Ibrahim and Chen, 2000, "Power prior distributions for regression models"), in which a foreign trial
+counts `POOLING` of a trial and all of them together at most `POOLED_TRIALS`. So a new backend starts from
+what others learnt, and its own trials soon outweigh it.
 """
 
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from memory.ledger import Ledger
 
 SUCCESS_ABOVE = 0.1
 """A rise of the mean rating (scale 1 to 5) up to this is taken for noise of the judge."""
+PRIOR_TRIALS = 4.0
 POOLING = 0.25
 POOLED_TRIALS = 4.0
 
@@ -42,13 +45,13 @@ class PatternPosterior:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def sample(
-        self, names: Sequence[str], kinds: Sequence[str], backend: str, rng: np.random.Generator
+    def rates(
+        self, names: Sequence[str], kinds: Sequence[str], backend: str, rng: np.random.Generator | None = None
     ) -> dict[str, float]:
-        """Thompson sampling: a weight per pattern, the mean over the kinds of one draw of its success rate
-        for each.
+        """A success rate per pattern, the mean over the kinds: expected, or drawn where `rng` is given.
 
-        Draws are made in the order of `names`, then of `kinds`: the same generator gives the same weights.
+        Draws are Thompson's, for those who learn from what they try. They are made in the order of `names`,
+        then of `kinds`: the same generator gives the same rates.
 
         Raises:
             ValueError: no kind is given.
@@ -56,14 +59,14 @@ class PatternPosterior:
         if not kinds:
             raise ValueError("no kind of error is given: name at least one that the patterns should mend")
         counts = self._count()
-        weights: dict[str, float] = {}
+        rates: dict[str, float] = {}
         for name in dict.fromkeys(names):
             parameters = [_beta(counts, name, kind, backend) for kind in dict.fromkeys(kinds)]
-            weights[name] = float(np.mean([rng.beta(a, b) for a, b in parameters]))
-        return weights
+            rates[name] = float(np.mean([rng.beta(a, b) if rng else a / (a + b) for a, b in parameters]))
+        return rates
 
     def mean(self, name: str, kind: str, backend: str) -> float:
-        """The expected success rate, 0 to 1; 0.5 for what was never tried anywhere."""
+        """The expected success rate, 0 to 1; what was never tried has that of all episodes."""
         a, b = _beta(self._count(), name, kind, backend)
         return a / (a + b)
 
@@ -108,6 +111,8 @@ def _beta(
     foreign_trials = sum(count[1] for count in foreign)
     foreign_successes = sum(count[0] for count in foreign)
     power = min(POOLING, POOLED_TRIALS / foreign_trials) if foreign_trials else 0.0
-    a = 1.0 + successes + power * foreign_successes
-    b = 1.0 + (trials - successes) + power * (foreign_trials - foreign_successes)
+    helped, tried = (sum(count[i] for count in counts.values()) for i in (0, 1))
+    usual = (helped + PRIOR_TRIALS / 2) / (tried + PRIOR_TRIALS)
+    a = PRIOR_TRIALS * usual + successes + power * foreign_successes
+    b = PRIOR_TRIALS * (1 - usual) + (trials - successes) + power * (foreign_trials - foreign_successes)
     return a, b

@@ -19,14 +19,17 @@ from settings import Settings, load_settings
 
 
 def evaluate_memory(train: int, count: int, images: int, seed: int, out: Path, as_json: bool) -> int:
-    """Warm on `train` prompts, compare on `count`. A second call goes on with the warming that `out` holds.
+    """Warm on `train` prompts, compare on `count`; a second call goes on with the warming that `out` holds.
+
+    The memory is warmed on training scenes, said in the manner of the held-out prompts: what helps against a
+    wording can be learnt only where it is met.
 
     Raises:
         UserError: weights are missing, `out` takes no files or holds an evaluation with another warming.
     """
     check_writable(out, "--out")
     held_out = Experiment(vocabulary=find_taught_vocabulary(), count=count, images=images, seed=seed)
-    training = replace(held_out, split="train", count=train, seed=seed + 1)
+    training = replace(held_out, split="train", wordings="heldout", count=train, seed=seed + 1)
     warming = {f"warming_{name}": value for name, value in training.facts().items()}
     check_same(out, held_out.facts() | warming | {"weights": hash_weights()})
     settings = load_settings().model_copy(update={"home": out / "home"})
