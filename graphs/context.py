@@ -16,6 +16,7 @@ from graphs.events import Event
 from graphs.state import Experience
 from memory.episodes import Episodes
 from memory.patterns import PatternPosterior
+from memory.seeds import SeedPosterior
 from models.artifact import ArtifactRef, ArtifactStore
 from models.executor import Executor
 
@@ -42,6 +43,7 @@ class Studio:
     episodes: Episodes | None = None
     """None: nothing is recalled and nothing learnt, as with the ablation of memory."""
     posterior: PatternPosterior | None = None
+    seeds: SeedPosterior | None = None
     remembered: Mapping[str, Experience] | None = None
     """What memory said in an earlier run, by round: a replay hears that instead, and teaches nothing."""
     learning: bool = True

@@ -1,15 +1,17 @@
 """What a round takes from memory and what it gives back. Knows no node and no mind."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from agents.evidence import Error, Lesson
+from agents.evidence import Error, Lesson, Question
 from agents.propose import PatternChoice
 from graphs.context import Studio
 from graphs.seeds import derive_seed
 from graphs.state import Candidate, Experience, RefineState
 from memory.episodes import Episode
+from memory.seeds import SeedTrial
 
 SHARPNESS = 4
 """A pattern is tried as often as its success rate to this power says: by the rate itself, what failed would
@@ -31,16 +33,23 @@ def remember(state: RefineState, studio: Studio, round_number: int) -> Experienc
     errors = state.open_errors
     patterns = _weigh_patterns(state, studio, round_number) if errors else _weigh_equally(studio)
     lessons = {lesson: None for error in errors for lesson in _recall(error, studio, state.request.backend)}
-    return Experience(lessons=tuple(lessons), patterns=patterns)
+    return Experience(
+        lessons=tuple(lessons), patterns=patterns, seeds=_rank_seeds(state, studio, round_number)
+    )
 
 
 def record_round(state: RefineState, studio: Studio) -> None:
-    """Add what each of the round's edits did to the rating, against the mean of the base prompt's pictures.
+    """Add what each of the round's edits did to the rating, against the mean of the base prompt's pictures,
+    and what each seed gave, against the mean of the run's.
 
-    A single such difference is noisy, as the seeds differ; the posterior is over many. A run that only reads
-    memory records nothing.
+    A single such difference is noisy; the posteriors are over many. A run that only reads memory records
+    nothing.
     """
-    if studio.episodes is None or not studio.learning or not state.request.ablation.memory:
+    if not studio.learning or not state.request.ablation.memory:
+        return
+    if studio.seeds is not None:
+        studio.seeds.add(_seed_trials(state))
+    if studio.episodes is None:
         return
     newcomers = [c for c in state.candidates.values() if c.round == state.round and c.base is not None]
     studio.episodes.add([episode for candidate in newcomers for episode in _episodes(state, candidate)])
@@ -61,6 +70,38 @@ def _weigh_patterns(state: RefineState, studio: Studio, round_number: int) -> tu
     rng = np.random.default_rng(seed) if studio.learning else None
     rates = studio.posterior.rates(studio.patterns, kinds, state.request.backend, rng)
     return tuple(PatternChoice(name=name, weight=rate**SHARPNESS) for name, rate in rates.items())
+
+
+def structure(questions: Sequence[Question]) -> str:
+    """The kind of prompt that leads to these questions: how many of each kind, as "count:1 existence:2"."""
+    kinds = Counter(question.kind for question in questions)
+    return " ".join(f"{kind}:{kinds[kind]}" for kind in sorted(kinds))
+
+
+def _rank_seeds(state: RefineState, studio: Studio, round_number: int) -> tuple[int, ...]:
+    if studio.seeds is None:
+        return ()
+    seed = derive_seed(state.request.seed, "seeds", round_number)
+    rng = np.random.default_rng(seed) if studio.learning else None
+    return studio.seeds.rank(structure(state.questions), state.request.backend, rng)
+
+
+def _seed_trials(state: RefineState) -> list[SeedTrial]:
+    rated = [(view, view.rating.mean) for _, view in state.views if view.rating]
+    if len(rated) < 2:
+        return []
+    usual = sum(rating for _, rating in rated) / len(rated)
+    return [
+        SeedTrial(
+            backend=state.request.backend,
+            structure=structure(state.questions),
+            seed=view.seed,
+            gain=round(rating - usual, 6),
+            run_id=state.run_id,
+        )
+        for view, rating in rated
+        if view.round == state.round
+    ]
 
 
 def _recall(error: Error, studio: Studio, backend: str) -> Iterator[Lesson]:

@@ -21,9 +21,12 @@ PLATEAU_ROUNDS = 3
 
 
 def fresh_seeds(state: RefineState, count: int) -> list[int]:
-    """The run's next `count` seeds with which nothing was painted yet."""
+    """The next `count` seeds with which nothing was painted yet: those that memory recommends to this round,
+    then the run's own.
+    """
     used = {view.seed for _, view in state.views}
-    seeds: list[int] = []
+    seeds = [seed for seed in state.recommended_seeds if seed not in used][:count]
+    used.update(seeds)
     number = len(used)
     while len(seeds) < count:
         seed = picture_seed(state.request.seed, number)

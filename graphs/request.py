@@ -45,8 +45,10 @@ class RefineRequest(BaseModel):
     mind: str = "embedded"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     budget: Budget = Budget()
-    satisfied_at: Annotated[float, Field(ge=1.0, le=5.0)] = 4.7
-    """Mean rating (1 to 5) of the incumbent, without open errors, at which the run ends."""
+    satisfied_at: Annotated[float, Field(ge=1.0, le=5.0)] = 4.9
+    """Mean rating (1 to 5) of the incumbent, without open errors, at which the run ends. Of the pictures of
+    100 embedded runs the judge found right 10 of the 14 that were rated 4.7 to 4.9, and all 52 rated higher.
+    """
     candidates: Annotated[int, Field(ge=1, le=64)] = 4
     """Candidates painted per round."""
     ablation: Ablation = Ablation()

@@ -91,6 +91,8 @@ class Experience(_Part):
 
     lessons: tuple[Lesson, ...] = ()
     patterns: tuple[PatternChoice, ...] = ()
+    seeds: tuple[int, ...] = ()
+    """Seeds that did well with such prompts, best first."""
 
 
 def candidate_id(prompt: str) -> str:
@@ -212,6 +214,12 @@ class RefineState(BaseModel):
         """What memory said about this round's errors."""
         own = self.experience.get(str(self.round))
         return own.lessons if own else ()
+
+    @property
+    def recommended_seeds(self) -> tuple[int, ...]:
+        """Seeds that memory recommends to this round, best first."""
+        own = self.experience.get(str(self.round))
+        return own.seeds if own else ()
 
     @property
     def pictures_left(self) -> int:

@@ -75,4 +75,22 @@ def _create_episodes_2(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX episodes_by_case ON episodes (kind, pattern, backend)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_runs_1, _create_episodes_2)
+def _create_seed_trials_3(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        """CREATE TABLE seed_trials (
+            id TEXT PRIMARY KEY,
+            backend TEXT NOT NULL,
+            structure TEXT NOT NULL,
+            seed INTEGER NOT NULL,
+            gain REAL NOT NULL,
+            run_id TEXT NOT NULL
+        )"""
+    )
+    connection.execute("CREATE INDEX seed_trials_by_case ON seed_trials (backend, structure, seed)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _create_runs_1,
+    _create_episodes_2,
+    _create_seed_trials_3,
+)

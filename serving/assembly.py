@@ -18,6 +18,7 @@ from memory.artifacts import Artifacts
 from memory.episodes import Episodes
 from memory.ledger import Ledger
 from memory.patterns import PatternPosterior
+from memory.seeds import SeedPosterior
 from models.backends import resolve
 from models.executor import Executor, LocalExecutor, find_devices
 from models.tools import builtin_tools
@@ -67,6 +68,7 @@ async def open_workshop(settings: Settings, mind: str, backend: str) -> AsyncGen
                 patterns=tuple(pattern.name for pattern in load_patterns()),
                 episodes=episodes,
                 posterior=PatternPosterior(ledger),
+                seeds=SeedPosterior(ledger),
             )
             yield Workshop(studio, Home(folder.root, ledger), artifacts, executor)
 

@@ -12,6 +12,7 @@ from evaluation.remembering import MemoryReport, compare, warm, write_memory_rep
 from memory.episodes import Episodes
 from memory.ledger import Ledger
 from memory.patterns import PatternPosterior
+from memory.seeds import SeedPosterior
 from serving.assembly import open_workshop
 from serving.evaluating import check_same, find_taught_vocabulary, hash_weights
 from serving.home import DataFolder, check_writable
@@ -51,7 +52,12 @@ async def _measure(settings: Settings, training: Experiment, held_out: Experimen
             warming = progress.add_task("warming", total=len(training.cases()))
             comparing = progress.add_task("comparing", total=len(held_out.cases()))
             await warm(training, workshop.studio, workshop.home, lambda _: progress.advance(warming))
-            forgetful = replace(workshop.studio, episodes=episodes, posterior=PatternPosterior(ledger))
+            forgetful = replace(
+                workshop.studio,
+                episodes=episodes,
+                posterior=PatternPosterior(ledger),
+                seeds=SeedPosterior(ledger),
+            )
             return await compare(
                 held_out, forgetful, workshop.studio, workshop.home, lambda _: progress.advance(comparing)
             )

@@ -31,6 +31,7 @@ from memory.artifacts import Artifacts
 from memory.episodes import Episodes
 from memory.ledger import Ledger
 from memory.patterns import PatternPosterior
+from memory.seeds import SeedPosterior
 from models.critique_image import CritiqueRequest, CritiqueResult
 from models.executor import LocalExecutor
 from models.generate_image import GenerateRequest, GenerateResult
@@ -164,6 +165,7 @@ def open_studio(home: Home, **changes: Any) -> Studio:
         "patterns": tuple(pattern.name for pattern in load_patterns()),
         "episodes": Episodes(home.ledger, home.root / "chroma"),
         "posterior": PatternPosterior(home.ledger),
+        "seeds": SeedPosterior(home.ledger),
     }
     return Studio(**{**parts, **changes})
 

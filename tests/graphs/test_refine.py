@@ -14,13 +14,16 @@ from agents.evidence import apply_edits
 from agents.role import Mind, MindError, Role
 from graphs.context import Studio
 from graphs.events import Clustered, Degraded, Ended, Event, Painted, Started
+from graphs.experience import structure
 from graphs.interruption import drained_by_signals
 from graphs.refine import mermaid
 from graphs.request import Ablation, Budget, RefineRequest
 from graphs.run import Home, load_state, refine, replay, resume
+from graphs.seeds import picture_seed
 from graphs.state import ORIGINAL
 from memory.journal import read
 from memory.ledger import RunBusy
+from memory.seeds import POOL, SeedTrial
 from models.artifact import ArtifactRef
 from models.tool import ToolError
 
@@ -232,6 +235,30 @@ async def test_learns_what_its_edits_did(studio: Studio, home: Home) -> None:
     assert studio.episodes and studio.posterior
     assert studio.episodes.count() > 0
     assert all(row.backend == "embedded" for row in studio.posterior.table())
+
+
+async def test_seeds_that_did_well_are_painted_first(studio: Studio, home: Home) -> None:
+    assert studio.seeds is not None
+    await refine(request(satisfied_at=5.0), studio, home, run_id="teacher")
+    taught = await load_state("teacher", home)
+    drawn = [view.seed for _, view in taught.views if view.round > 0]
+    assert studio.seeds.count() == len(drawn) > 0 and set(drawn) <= set(POOL), (
+        "a run that learns tries the pool"
+    )
+    known = SeedTrial(
+        backend="embedded", structure=structure(taught.questions), seed=41, gain=3.0, run_id="before"
+    )
+    studio.seeds.add([known])
+
+    reader = replace(studio, learning=False)
+    await refine(request(satisfied_at=5.0, seed=9), reader, home, run_id="reader")
+    seeds = [view.seed for _, view in (await load_state("reader", home)).views]
+    assert seeds[:2] == [9, 41], "the first picture has the request's own seed"
+    assert studio.seeds.count() == len(drawn) + 1, "who only reads teaches nothing"
+    plain = request(satisfied_at=5.0, seed=9, ablation=Ablation(memory=False))
+    await refine(plain, reader, home, run_id="forgetful")
+    seeds = [view.seed for _, view in (await load_state("forgetful", home)).views]
+    assert seeds[:3] == [picture_seed(9, number) for number in range(3)]
 
 
 @pytest.mark.parametrize("part", ["clustering", "memory", "location"])
