@@ -1,6 +1,5 @@
 """What a round takes from memory and what it gives back. Knows no node and no mind."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -72,10 +71,12 @@ def _weigh_patterns(state: RefineState, studio: Studio, round_number: int) -> tu
     return tuple(PatternChoice(name=name, weight=rate**SHARPNESS) for name, rate in rates.items())
 
 
-def structure(questions: Sequence[Question]) -> str:
-    """The kind of prompt that leads to these questions: how many of each kind, as "count:1 existence:2"."""
-    kinds = Counter(question.kind for question in questions)
-    return " ".join(f"{kind}:{kinds[kind]}" for kind in sorted(kinds))
+def name_things(questions: Sequence[Question]) -> str:
+    """What is asked for, as "a cube, two cones": of each thing that has to exist the first word, which says
+    how many, and the last, which says of what. Prompts that differ in colours or places alone ask for the same.
+    """
+    words = [question.target.lower().split() for question in questions if question.kind == "existence"]
+    return ", ".join(sorted(" ".join(dict.fromkeys([said[0], said[-1]])) for said in words if said))
 
 
 def _rank_seeds(state: RefineState, studio: Studio, round_number: int) -> tuple[int, ...]:
@@ -83,7 +84,7 @@ def _rank_seeds(state: RefineState, studio: Studio, round_number: int) -> tuple[
         return ()
     seed = derive_seed(state.request.seed, "seeds", round_number)
     rng = np.random.default_rng(seed) if studio.learning else None
-    return studio.seeds.rank(structure(state.questions), state.request.backend, rng)
+    return studio.seeds.rank(name_things(state.questions), state.request.backend, rng)
 
 
 def _seed_trials(state: RefineState) -> list[SeedTrial]:
@@ -94,7 +95,7 @@ def _seed_trials(state: RefineState) -> list[SeedTrial]:
     return [
         SeedTrial(
             backend=state.request.backend,
-            structure=structure(state.questions),
+            things=name_things(state.questions),
             seed=view.seed,
             gain=round(rating - usual, 6),
             run_id=state.run_id,

@@ -80,13 +80,13 @@ def _create_seed_trials_3(connection: sqlite3.Connection) -> None:
         """CREATE TABLE seed_trials (
             id TEXT PRIMARY KEY,
             backend TEXT NOT NULL,
-            structure TEXT NOT NULL,
+            things TEXT NOT NULL,
             seed INTEGER NOT NULL,
             gain REAL NOT NULL,
             run_id TEXT NOT NULL
         )"""
     )
-    connection.execute("CREATE INDEX seed_trials_by_case ON seed_trials (backend, structure, seed)")
+    connection.execute("CREATE INDEX seed_trials_by_case ON seed_trials (backend, things, seed)")
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (

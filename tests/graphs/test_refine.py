@@ -14,7 +14,7 @@ from agents.evidence import apply_edits
 from agents.role import Mind, MindError, Role
 from graphs.context import Studio
 from graphs.events import Clustered, Degraded, Ended, Event, Painted, Started
-from graphs.experience import structure
+from graphs.experience import name_things
 from graphs.interruption import drained_by_signals
 from graphs.refine import mermaid
 from graphs.request import Ablation, Budget, RefineRequest
@@ -245,8 +245,9 @@ async def test_seeds_that_did_well_are_painted_first(studio: Studio, home: Home)
     assert studio.seeds.count() == len(drawn) > 0 and set(drawn) <= set(POOL), (
         "a run that learns tries the pool"
     )
+    assert name_things(taught.questions) == "a cube, two spheres"
     known = SeedTrial(
-        backend="embedded", structure=structure(taught.questions), seed=41, gain=3.0, run_id="before"
+        backend="embedded", things=name_things(taught.questions), seed=41, gain=3.0, run_id="before"
     )
     studio.seeds.add([known])
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from memory.ledger import Ledger
-from memory.seeds import NOISE, POOL, POOLED_TRIALS, POOLING, PRIOR_TRIALS, SeedPosterior, SeedTrial
+from memory.seeds import NOISE, POOL, PRIOR_TRIALS, SeedPosterior, SeedTrial
 
-TWO = "existence:2 extra:1"
-COUNT = "count:1 existence:1"
+TWO = "a cone, a cube"
+COUNT = "three cones"
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def posterior(tmp_path: Path) -> Iterator[SeedPosterior]:
 
 
 def teach(
-    posterior: SeedPosterior, seed: int, gains: list[float], structure: str = TWO, backend: str = "a"
+    posterior: SeedPosterior, seed: int, gains: list[float], things: str = TWO, backend: str = "a"
 ) -> int:
     start = posterior.count()
     return posterior.add(
-        SeedTrial(backend=backend, structure=structure, seed=seed, gain=gain, run_id=f"run{start + i}")
+        SeedTrial(backend=backend, things=things, seed=seed, gain=gain, run_id=f"run{start + i}")
         for i, gain in enumerate(gains)
     )
 
@@ -30,7 +30,7 @@ def teach(
 def test_a_memory_without_trials_recommends_nothing_to_a_run_that_only_reads(posterior: SeedPosterior):
     assert posterior.rank(TWO, "a") == ()
     drawn = posterior.rank(TWO, "a", np.random.default_rng(0))
-    assert 20 < len(drawn) < 44, "about half of the unknown seeds are worth a try"
+    assert 15 < len(drawn) < 33, "about half of the unknown seeds are worth a try"
     assert len(set(drawn)) == len(drawn) and set(drawn) <= set(POOL)
     assert drawn != posterior.rank(TWO, "a", np.random.default_rng(1))
     assert drawn == posterior.rank(TWO, "a", np.random.default_rng(0))
@@ -38,11 +38,10 @@ def test_a_memory_without_trials_recommends_nothing_to_a_run_that_only_reads(pos
 
 def test_seeds_are_ranked_by_their_expected_gain(posterior: SeedPosterior):
     teach(posterior, 3, [1.0])
-    teach(posterior, 5, [0.5] * 8)  # less gain, but better known: .5 * 8 / 12 against 1 / 5
+    teach(posterior, 5, [0.5] * 8)  # less gain, but better known: .5 * 8 / 11 against 1 / 4
     teach(posterior, 7, [-1.0] * 3)
     teach(posterior, 9, [0.9, -0.9])
     assert posterior.rank(TWO, "a") == (5, 3)
-    assert posterior.rank(TWO, "b") == (), "another painter makes other pictures of the same noise"
 
 
 def test_a_run_that_learns_tries_what_is_good_most_often(posterior: SeedPosterior):
@@ -53,21 +52,14 @@ def test_a_run_that_learns_tries_what_is_good_most_often(posterior: SeedPosterio
     assert not any(7 in rank for rank in ranks)
 
 
-def test_prompts_of_another_structure_lend_a_little(posterior: SeedPosterior):
-    teach(posterior, 3, [1.0] * 2, structure=COUNT)
-    teach(posterior, 5, [0.25], structure=TWO)
-    lent = 2 * POOLING / (PRIOR_TRIALS + 2 * POOLING)
-    own = 0.25 / (PRIOR_TRIALS + 1)
-    assert lent > own
-    assert posterior.rank(TWO, "a") == (3, 5)
-    teach(posterior, 3, [1.0] * 1000, structure=COUNT)
-    teach(posterior, 5, [0.8] * 40, structure=TWO)
-    assert POOLED_TRIALS / (PRIOR_TRIALS + POOLED_TRIALS) < 0.8 * 40 / 44
-    assert posterior.rank(TWO, "a") == (5, 3)
+def test_prompts_for_other_things_and_other_painters_teach_nothing(posterior: SeedPosterior):
+    teach(posterior, 3, [1.0] * 5, things=COUNT)
+    assert posterior.rank(COUNT, "a") == (3,)
+    assert posterior.rank(TWO, "a") == posterior.rank(COUNT, "b") == ()
 
 
 def test_a_step_that_is_run_again_adds_nothing_and_other_seeds_are_not_kept(posterior: SeedPosterior):
-    trial = SeedTrial(backend="a", structure=TWO, seed=3, gain=1.0, run_id="run")
+    trial = SeedTrial(backend="a", things=TWO, seed=3, gain=1.0, run_id="run")
     assert posterior.add([trial, trial.model_copy(update={"seed": 2**31})]) == 1
     assert posterior.add([trial]) == 0
     assert posterior.count() == 1
@@ -80,7 +72,7 @@ def test_it_finds_good_seeds_where_seeds_matter_as_they_do_for_the_embedded_pain
         chosen = posterior.rank(TWO, "a", rng)[:7]
         gains = effects[list(chosen)] + rng.normal(0, NOISE, len(chosen))
         posterior.add(
-            SeedTrial(backend="a", structure=TWO, seed=seed, gain=gain, run_id=f"r{run}")
+            SeedTrial(backend="a", things=TWO, seed=seed, gain=gain, run_id=f"r{run}")
             for seed, gain in zip(chosen, gains - gains.mean(), strict=True)
         )
     best = posterior.rank(TWO, "a")[:7]

@@ -1,6 +1,6 @@
 """Recipe of the painter: first its encoders learn to read, then all of it learns to paint by flow matching.
 
-Noise share t = sigmoid(N(0.3, 1)), x_t = (1 - t) x + t e, target e - x (Flux, arXiv 2403.03206 eq. 13). Two
+Noise share t = sigmoid(N(0.9, 1.1)), x_t = (1 - t) x + t e, target e - x (arXiv 2403.03206 eq. 13). Two
 helps beside the velocity loss: tokens that may show things weigh more than empty ones (lone small things
 vanish otherwise), and a head that is thrown away says, per token of a middle block, which shape and colour
 stand there.
@@ -68,6 +68,11 @@ FAMILY_WEIGHTS: dict[Family, float] = {
 }
 """Shares of the families. With few single things among many crowded scenes a painter learns to crowd: after
 96,000 pictures of the world's own mix it painted what was asked, and too much of it."""
+TIME_MEAN, TIME_SPREAD = 0.9, 1.1
+"""Of the logit of the noise share. What stands where, and in which colour, is decided above t = 0.9, where a
+sampler of 12 steps makes its first three. With a mean of 0.3, three pictures of a hundred were trained there:
+after 524,000 pictures lone things were right (.93), and pairs had the right number and random places.
+"""
 SHIFT = 1.8
 """Moves the sampler's times towards noise, where small pictures decide their layout."""
 ADAM_ONLY = ("embed", "norm", "proj_out", "shared", "relative", "reader", "layout", "time_text")
@@ -275,7 +280,7 @@ def losses(
     x = pack(rows["latents"].float())
     ids = captions.encode(captions.draw(rows["index"].tolist(), rng))
     states, pooled = network.read(ids)
-    t = torch.sigmoid(torch.randn(len(x), generator=noise) + 0.3).to(x)
+    t = torch.sigmoid(torch.randn(len(x), generator=noise) * TIME_SPREAD + TIME_MEAN).to(x)
     e = torch.randn(x.shape, generator=noise).to(x)
     at = t.view(-1, 1, 1)
     velocity, layout = network.velocity((1 - at) * x + at * e, t, states, pooled)
