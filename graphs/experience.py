@@ -73,7 +73,8 @@ def _weigh_patterns(state: RefineState, studio: Studio, round_number: int) -> tu
 
 def name_things(questions: Sequence[Question]) -> str:
     """What is asked for, as "a cube, two cones": of each thing that has to exist the first word, which says
-    how many, and the last, which says of what. Prompts that differ in colours or places alone ask for the same.
+    how many, and the last, which says of what. Prompts that differ in colours or places alone ask for the
+    same.
     """
     words = [question.target.lower().split() for question in questions if question.kind == "existence"]
     return ", ".join(sorted(" ".join(dict.fromkeys([said[0], said[-1]])) for said in words if said))

@@ -2,10 +2,10 @@
 
 A painter makes nearly the same picture of the same things from the same first noise, whatever the wording,
 and some noises suit them (Li and others, ICLR 2025, arXiv 2411.18810). Between prompts for different things
-nothing carries over (embedded painter, 1,700 pictures: of the variance of ratings within runs the seed explains
-.54 for the same things, .02 +- .01 for others), so each set of things has its own posterior. Another backend's
-trials count nothing either. Seeds can be learnt about only if they come back: runs that use this memory share
-the seeds of `POOL`.
+nothing carries over (embedded painter, 1,700 pictures: of the variance of ratings within runs the seed
+explains .54 for the same things, .02 +- .01 for others), so each set of things has its own posterior. Another
+backend's trials count nothing either. Seeds can be learnt about only if they come back: runs that use this
+memory share the seeds of `POOL`.
 
 A trial's gain is a picture's rating minus the mean rating of its run. Gains are taken as normal around the
 seed's own effect, with the spread `NOISE`, and effects as normal around 0; the prior is worth `PRIOR_TRIALS`.
