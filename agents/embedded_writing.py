@@ -77,12 +77,15 @@ def propose(request: ProposeRequest) -> Proposals:
 
 
 def rewrite(request: RewriteRequest) -> Rewritten:
-    """The whole prompt in the canonical wording, with nothing painted and nothing known to be wrong.
+    """The whole prompt in the canonical wording, with nothing painted and nothing known to be wrong; as it is
+    where the canonical wording is longer than what the embedded painter reads.
 
     Raises:
         UnsupportedPrompt: the prompt is outside the grammar.
     """
-    return Rewritten(prompt=say(read(request.prompt).parsed.graph))
+    canonical = say(read(request.prompt).parsed.graph)
+    room = max(TEXT_LENGTH, len(words(request.prompt)))
+    return Rewritten(prompt=canonical if len(words(canonical)) <= room else request.prompt)
 
 
 def keeps_meaning(prompt: str, original: Reading) -> bool:

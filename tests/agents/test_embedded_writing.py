@@ -4,13 +4,17 @@ from agents.embedded import EmbeddedMind
 from agents.embedded_judging import integrate
 from agents.embedded_looking import answer_questions
 from agents.embedded_reading import locate, make_questions, make_sentences, read
+from agents.embedded_writing import rewrite
 from agents.evidence import Error, Lesson, apply_edits
 from agents.integrate import IntegrateRequest
 from agents.locate import LocateRequest
 from agents.patterns import load_patterns
 from agents.propose import PROPOSE, PatternChoice, ProposeRequest
+from agents.rewrite import RewriteRequest
 from agents.role import MindError, UnsupportedPrompt
+from diorama.families import cases
 from diorama.scene import Scene
+from diorama.vocabulary import load_vocabulary
 from diorama.wording import HELD_OUT_STYLES, STYLES, TEXT_LENGTH, say, words
 from tests.agents.scenes import change, draw_scenes, make_scene, mirror, perceive
 
@@ -157,3 +161,12 @@ async def test_a_prompt_outside_the_grammar_is_refused(mind: EmbeddedMind) -> No
     request = ProposeRequest(prompt="a dog", original_prompt="a dog", sentences=(), errors=(), patterns=())
     with pytest.raises(UnsupportedPrompt, match="dog"):
         await mind.ask(PROPOSE, request)
+
+
+def test_the_one_rewrite_says_the_same_and_stays_readable() -> None:
+    asked = [case.prompt for case in cases("heldout", ["dense", "position"], 60, 0, load_vocabulary("cpu"))]
+    rewritten = {prompt: rewrite(RewriteRequest(prompt=prompt)).prompt for prompt in asked}
+    assert all(read(new).scene == read(old).scene for old, new in rewritten.items())
+    assert all(len(words(new)) <= TEXT_LENGTH for new in rewritten.values())
+    kept = [old for old, new in rewritten.items() if old == new]
+    assert 0 < len(kept) < 20, "few are longer in the canonical wording than the painter reads"
