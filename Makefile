@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 DEMO_PROMPT ?= Show me a green sphere, and to the right of it a red cube.
-DEMO_SEED ?= 3
+DEMO_SEED ?= 0
 PROFILE ?= cpu
 PART ?= painter
 PORT ?= 8000
