@@ -59,15 +59,17 @@ class PatternPosterior:
         if not kinds:
             raise ValueError("no kind of error is given: name at least one that the patterns should mend")
         counts = self._count()
+        usual = _usual(counts)
         rates: dict[str, float] = {}
         for name in dict.fromkeys(names):
-            parameters = [_beta(counts, name, kind, backend) for kind in dict.fromkeys(kinds)]
+            parameters = [_beta(counts, usual, name, kind, backend) for kind in dict.fromkeys(kinds)]
             rates[name] = float(np.mean([rng.beta(a, b) if rng else a / (a + b) for a, b in parameters]))
         return rates
 
     def mean(self, name: str, kind: str, backend: str) -> float:
         """The expected success rate, 0 to 1; what was never tried has that of all episodes."""
-        a, b = _beta(self._count(), name, kind, backend)
+        counts = self._count()
+        a, b = _beta(counts, _usual(counts), name, kind, backend)
         return a / (a + b)
 
     def table(self) -> Sequence[PatternRow]:
@@ -75,9 +77,10 @@ class PatternPosterior:
         from scipy.special import betaincinv  # 0.2 s to import, and only who displays needs it
 
         counts = self._count()
+        usual = _usual(counts)
         rows: list[PatternRow] = []
         for (pattern, kind, backend), (successes, trials) in counts.items():
-            a, b = _beta(counts, pattern, kind, backend)
+            a, b = _beta(counts, usual, pattern, kind, backend)
             low, high = (float(bound) for bound in betaincinv(a, b, np.array([0.05, 0.95])))
             row = PatternRow(
                 pattern=pattern,
@@ -100,8 +103,14 @@ class PatternPosterior:
         return {(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}
 
 
+def _usual(counts: dict[tuple[str, str, str], tuple[int, int]]) -> float:
+    """The success rate of all episodes together, from a half where there are none."""
+    successes, trials = (sum(count[i] for count in counts.values()) for i in (0, 1))
+    return (successes + PRIOR_TRIALS / 2) / (trials + PRIOR_TRIALS)
+
+
 def _beta(
-    counts: dict[tuple[str, str, str], tuple[int, int]], pattern: str, kind: str, backend: str
+    counts: dict[tuple[str, str, str], tuple[int, int]], usual: float, pattern: str, kind: str, backend: str
 ) -> tuple[float, float]:
     """The posterior's parameters (a, b) of one case."""
     successes, trials = counts.get((pattern, kind, backend), (0, 0))
@@ -111,8 +120,6 @@ def _beta(
     foreign_trials = sum(count[1] for count in foreign)
     foreign_successes = sum(count[0] for count in foreign)
     power = min(POOLING, POOLED_TRIALS / foreign_trials) if foreign_trials else 0.0
-    helped, tried = (sum(count[i] for count in counts.values()) for i in (0, 1))
-    usual = (helped + PRIOR_TRIALS / 2) / (tried + PRIOR_TRIALS)
     a = PRIOR_TRIALS * usual + successes + power * foreign_successes
     b = PRIOR_TRIALS * (1 - usual) + (trials - successes) + power * (foreign_trials - foreign_successes)
     return a, b
