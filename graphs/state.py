@@ -212,14 +212,16 @@ class RefineState(BaseModel):
     @property
     def lessons(self) -> tuple[Lesson, ...]:
         """What memory said about this round's errors."""
-        own = self.experience.get(str(self.round))
-        return own.lessons if own else ()
+        return self._own_experience.lessons
+
+    @property
+    def _own_experience(self) -> Experience:
+        return self.experience.get(str(self.round), Experience())
 
     @property
     def recommended_seeds(self) -> tuple[int, ...]:
         """Seeds that memory recommends to this round, best first."""
-        own = self.experience.get(str(self.round))
-        return own.seeds if own else ()
+        return self._own_experience.seeds
 
     @property
     def pictures_left(self) -> int:
