@@ -151,6 +151,9 @@ def train_embedded(
     start: Annotated[
         Path | None, typer.Option(help="A saved painter to go on from.", show_default=False)
     ] = None,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="With --start: learn to read anew, then go on painting.")
+    ] = False,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Faster painter steps; needs a C++ compiler.")
     ] = False,
@@ -159,7 +162,7 @@ def train_embedded(
     """Train one part of the embedded models on the diorama."""
     from serving.training import train_part
 
-    return train_part(part, profile, out, steps, resume, start, compiled, processes)
+    return train_part(part, profile, out, steps, resume, start, reread, compiled, processes)
 
 
 @evaluate.command("memory")

@@ -25,6 +25,7 @@ def train_part(
     steps: int | None,
     resume: bool,
     start: Path | None = None,
+    reread: bool = False,
     compiled: bool = False,
     processes: int = 1,
 ) -> int:
@@ -49,6 +50,8 @@ def train_part(
         raise UserError(
             f"--start takes the folder of a saved painter, and only with --part painter, not {start}"
         )
+    if reread and start is None:
+        raise UserError("--reread goes only with --start: who starts from nothing learns to read anyway")
     if compiled and part != "painter":
         raise UserError(f"--compile goes only with --part painter, not {part}")
     if processes > 1 and part != "painter":
@@ -57,7 +60,7 @@ def train_part(
     device = find_devices()[0] if devices == "auto" else devices[0]
     if processes > 1 and device != "cpu":
         raise UserError(f"--processes shares work between the cores of a CPU; the device is {device}")
-    _train(part, chosen, folder, steps, resume, device, start, compiled, processes)
+    _train(part, chosen, folder, steps, resume, device, start, reread, compiled, processes)
     print(f"trained: {folder}")
     return 0
 
@@ -70,6 +73,7 @@ def _train(
     resume: bool,
     device: str,
     start: Path | None,
+    reread: bool,
     compiled: bool,
     processes: int,
 ) -> None:
@@ -102,6 +106,7 @@ def _train(
                 critic=critic,
                 steps=steps,
                 start=start,
+                reread=reread,
                 resume=resume,
                 compiled=compiled,
                 device=device,

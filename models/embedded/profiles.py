@@ -78,7 +78,7 @@ JUDGE: dict[ProfileName, PerceptionProfile] = {
 
 PAINTER: dict[ProfileName, PainterProfile] = {
     "tiny": PainterProfile("tiny", 2, 1, 1, 32, 1, scenes=64, text_steps=10, steps=40, batch=8),
-    "cpu": PainterProfile("cpu", 6, 2, 4, 128, 2, scenes=40_000, text_steps=2600, steps=30_000, batch=64),
+    "cpu": PainterProfile("cpu", 6, 2, 4, 128, 2, scenes=40_000, text_steps=3000, steps=30_000, batch=64),
     "gpu": PainterProfile("full", 8, 3, 9, 192, 3, scenes=400_000, text_steps=3000, steps=60_000, batch=512),
 }
 

@@ -1,4 +1,4 @@
-"""Recipe of the painter: first its encoders learn to read, then all of it learns to paint by flow matching.
+"""Recipe of the painter: its encoders learn to read, then its transformer learns to paint by flow matching.
 
 Noise share t = sigmoid(N(0.9, 1.1)), x_t = (1 - t) x + t e, target e - x (arXiv 2403.03206 eq. 13). Two
 helps beside the velocity loss: tokens that may show things weigh more than empty ones (lone small things
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from diorama.draws import Family, available_families
 from diorama.vocabulary import load_vocabulary
@@ -36,7 +36,7 @@ from models.embedded.training.loop import Losses, Training, generator, optimiser
 from models.embedded.training.samples import draw_samples
 from models.embedded.training.stream import PictureStream
 from models.embedded.training.team import Team
-from models.embedded.training.text import TextReader, graph_targets
+from models.embedded.training.text import TextReader, graph_targets, lean_heads
 
 SEED = 404
 CANONICAL = 0.35
@@ -86,6 +86,7 @@ class PainterTraining(nn.Module):
         words = load_vocabulary(recipe.vocabulary)
         self.transformer = build_transformer(recipe)
         self.text_encoder = build_text_encoder(recipe, tokens)
+        lean_heads(self.text_encoder)
         self.pooled_encoder = build_pooled_encoder(recipe, tokens)
         self.reader = TextReader(recipe.text_width, words)
         self.shapes = len(words.shapes)
@@ -129,6 +130,7 @@ def train(
     steps: int | None = None,
     scenes: int | None = None,
     start: Path | None = None,
+    reread: bool = False,
     finish: bool = True,
     resume: bool = True,
     compiled: bool = False,
@@ -144,6 +146,7 @@ def train(
         steps: overrides the profile's length.
         scenes: overrides how many pictures are rendered and encoded; more may be added another day.
         start: folder of a painter of the same sizes to go on from; it has learnt to read already.
+        reread: with `start`, let a fresh text encoder learn to read in place of the painter's own.
         finish: let the learning rate fall at the end; False keeps it up, for a training that will go on
             another day.
         resume: go on from what `out` holds.
@@ -166,10 +169,12 @@ def train(
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
     captions = Captions(stream.world, tokenizer, device)
-    if start is None:
+    if start is None or reread:
         _learn_to_read(network, captions, recipe, out / "text", resume)
-    else:
-        _go_on_from(network, load_painter(start))
+    if start is not None:
+        _go_on_from(network, load_painter(start), captions if reread else None)
+    network.text_encoder.requires_grad_(False)
+    network.pooled_encoder.requires_grad_(False)
     if compiled:
         network.transformer.compile()
     training = Training(
@@ -237,11 +242,35 @@ def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
     return folder
 
 
-def _go_on_from(network: PainterTraining, painter: FluxPipeline) -> None:
-    """Copy a finished painter's weights; what is thrown away after a training begins anew."""
+def _go_on_from(network: PainterTraining, painter: FluxPipeline, captions: "Captions | None") -> None:
+    """Copy a finished painter's weights; what is thrown away after a training begins anew.
+
+    With `captions` the network keeps its own text encoder, and the transformer's inlet is fitted to it.
+    """
     network.transformer.load_state_dict(painter.transformer.state_dict())
-    network.text_encoder.load_state_dict(painter.text_encoder_2.state_dict())
     network.pooled_encoder.load_state_dict(painter.text_encoder.state_dict())
+    if captions is None:
+        network.text_encoder.load_state_dict(painter.text_encoder_2.state_dict())
+    else:
+        _fit_inlet(network, painter.text_encoder_2, captions)
+
+
+@torch.no_grad()
+def _fit_inlet(network: PainterTraining, other: T5EncoderModel, captions: "Captions") -> None:
+    """Fold into the transformer's first layer the linear map that best turns the network's word vectors into
+    those of the encoder that the transformer has learnt with (least squares over 2,048 captions).
+    """
+    rng = generator(SEED, 0, 8)
+    ids = captions.encode(captions.draw(rng.integers(2**40, size=2048).tolist(), rng))
+    ours = network.text_encoder(ids).last_hidden_state.flatten(0, 1).double()
+    theirs = other.to(ids.device)(ids).last_hidden_state.flatten(0, 1).double()  # pyright: ignore
+    inputs = torch.cat([ours, torch.ones_like(ours[:, :1])], dim=1)
+    # A little ridge: the padding repeats a few vectors thousands of times.
+    gram = inputs.T @ inputs + 1e-3 * torch.eye(inputs.shape[1]).to(inputs)
+    fit = torch.linalg.solve(gram, inputs.T @ theirs)
+    inlet = network.transformer.context_embedder
+    inlet.bias += inlet.weight @ fit[-1].to(inlet.weight)
+    inlet.weight.copy_(inlet.weight @ fit[:-1].T.to(inlet.weight))
 
 
 class Captions:
@@ -309,6 +338,18 @@ def pack(latents: Tensor) -> Tensor:
     return latents.view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(n, h * w // 4, c * 4)
 
 
+def _draw_reading(world: World, rng: np.random.Generator, count: int) -> list[int]:
+    """Entries of which the first three fifths are about several kinds of things: only those have anything to
+    bind.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        index = int(rng.integers(2**40))
+        if len(found) >= 0.6 * count or len(world.graph(index).groups) > 1:
+            found.append(index)
+    return found
+
+
 def _learn_to_read(
     network: PainterTraining, captions: Captions, recipe: PainterProfile, out: Path, resume: bool
 ) -> None:
@@ -329,7 +370,7 @@ def _learn_to_read(
 
     def loss_at(draw: int) -> Losses:
         rng = generator(SEED, draw, 7)
-        indices = rng.integers(2**40, size=64).tolist()
+        indices = _draw_reading(captions.world, rng, 64)
         wordings = [0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)) for _ in indices]
         ids = captions.encode([captions.world.prompt(i, w) for i, w in zip(indices, wordings, strict=True)])
         wanted = graph_targets([captions.world.graph(i) for i in indices], words)

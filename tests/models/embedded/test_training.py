@@ -103,10 +103,29 @@ def test_painter_goes_on_from_another(tiny_autoencoder: Path, tmp_path: Path) ->
     assert not (tmp_path / "second" / "text").exists()
     second, fresh = (losses(tmp_path / name, "velocity")[0] for name in ("second", "fresh"))
     assert second < fresh
+    before, after = (load_painter(tmp_path / name / "painter").text_encoder_2 for name in ("first", "second"))
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
     exported = painter.export("tiny", tmp_path / "first", vae)
     tokenizer = load_painter(exported).tokenizer
     assert tokenizer.unk_token_id in tokenizer("an orange torus").input_ids
     assert tokenizer.unk_token_id not in tokenizer("a red cube").input_ids
+
+
+def test_inlet_is_fitted_to_an_encoder_that_reads_anew(tiny_autoencoder: Path, tmp_path: Path) -> None:
+    vae = tiny_autoencoder / "autoencoder"
+    first = painter.train("tiny", tmp_path / "first", autoencoder=vae, steps=30)
+    other = load_painter(first)
+    norm = other.text_encoder_2.encoder.final_layer_norm.weight.data
+    norm.copy_(torch.linspace(2.0, -2.0, len(norm)))  # what a linear map can undo, and must
+    started = painter.save_painter(other, tmp_path / "other")
+    again = painter.train("tiny", tmp_path / "again", autoencoder=vae, steps=1, start=started, reread=True)
+    assert (tmp_path / "again" / "text").exists()
+    both = [load_painter(folder) for folder in (started, again)]
+    ids = both[0].tokenizer("a photo of a red cube", return_tensors="pt").input_ids
+    vectors = [made.text_encoder_2(ids).last_hidden_state for made in both]
+    inlets = [made.transformer.context_embedder(read) for made, read in zip(both, vectors, strict=True)]
+    assert (vectors[0] - vectors[1]).norm() > 0.5 * vectors[0].norm()
+    assert (inlets[0] - inlets[1]).norm() < 0.1 * inlets[0].norm()
 
 
 def test_packing_is_that_of_the_pipeline() -> None:
