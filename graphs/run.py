@@ -188,6 +188,8 @@ async def _work(
                 resumed=resumed,
             )
         )
+        if studio.episodes is not None:
+            studio.episodes.open_ahead()  # the first painting takes longer
         async with open_checkpointer(home.checkpoints) as saver:
             graph, config = compile_refine(saver), _configure(run_id, request.budget.pictures)
             state = await _read_state(graph, config)

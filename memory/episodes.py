@@ -83,6 +83,7 @@ class Episodes:
         self._failures = 0
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._guard = threading.RLock()
+        self._opener: threading.Thread | None = None
 
     @property
     def moved_aside(self) -> Path | None:
@@ -144,8 +145,18 @@ class Episodes:
                 )
             return self._rebuild("rebuilt on request", "replaced")
 
+    def open_ahead(self) -> None:
+        """Open Chroma in the background if there is anything to recall: the first recall then need not wait
+        for it.
+        """
+        if self._opener is None and self.count():
+            self._opener = threading.Thread(target=self._open_ahead, name="maulstick memory", daemon=True)
+            self._opener.start()
+
     def close(self) -> None:
         """Seal Chroma's folder and give it free. A second time does nothing."""
+        if self._opener is not None:
+            self._opener.join()
         with self._guard:
             self._index.close()
 
@@ -176,11 +187,8 @@ class Episodes:
     def _ask_index(
         self, kind: str, query: NDArray[np.float32], backend: str, limit: int, available: dict[str, int]
     ) -> Sequence[str] | None:
-        fresh = not self._index.is_open
-        if self._failures > 1 or not self._index.try_open():
+        if not self._open():
             return None
-        if fresh:
-            self._reconcile()
         self._fold_in()
         own = available.get(backend, 0)
         ids: list[str] = []
@@ -188,6 +196,22 @@ class Episodes:
             where: dict[str, Any] = {"$and": [{"kind": {"$eq": kind}}, {"backend": {operator: backend}}]}
             ids.extend(self._index.nearest(query, where, limit, count))
         return ids
+
+    def _open_ahead(self) -> None:
+        with self._guard:
+            try:
+                self._open()
+            except IndexFailed as error:
+                self._recover(error)
+
+    def _open(self) -> bool:
+        """Whether Chroma can be asked here: it works, and this process owns its folder."""
+        fresh = not self._index.is_open
+        if self._failures > 1 or not self._index.try_open():
+            return False
+        if fresh:
+            self._reconcile()
+        return True
 
     def _reconcile(self) -> None:
         """Bring a folder that was just opened in line with the rows, whatever happened to either

@@ -55,7 +55,9 @@ async def _measure(settings: Settings, experiment: Experiment, out: Path) -> tup
     async with open_workshop(settings, settings.mind, experiment.backend) as workshop:
         memory = workshop.studio.episodes
         episodes = memory.count() if memory else 0
-        check_same(out, experiment.facts() | {"episodes": episodes, "weights": hash_weights()})
+        trials = workshop.studio.seeds.count() if workshop.studio.seeds else 0
+        known: dict[str, JsonValue] = {"episodes": episodes, "seed_trials": trials}
+        check_same(out, experiment.facts() | known | {"weights": hash_weights()})
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("prompts x arms", total=total)
 

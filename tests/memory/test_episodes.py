@@ -141,6 +141,34 @@ print("chromadb" in sys.modules, "sklearn" in sys.modules, "torch" in sys.module
     assert not chroma.exists()
 
 
+def test_opening_ahead_recalls_the_same_and_pays_nothing_for_an_empty_memory(
+    ledger: Ledger, chroma: Path
+) -> None:
+    with Episodes(ledger, chroma) as episodes:
+        episodes.open_ahead()
+        assert not chroma.exists()
+        episodes.add(make_many(50))
+        by_rows = Episodes(ledger, chroma.with_name("other")).recall("colour", "3 red cubes", "embedded", 5)
+        episodes.open_ahead()
+        assert episodes.recall("colour", "3 red cubes", "embedded", 5) == by_rows
+    with Episodes(ledger, chroma) as episodes:
+        episodes.open_ahead()
+    with Episodes(ledger, chroma) as episodes:  # closing waited for the opening, and sealed the folder
+        assert episodes.recall("colour", "3 red cubes", "embedded", 5) == by_rows
+        assert episodes.moved_aside is None
+
+
+def test_damage_met_while_opening_ahead_is_made_good(ledger: Ledger, chroma: Path) -> None:
+    with Episodes(ledger, chroma) as episodes:
+        episodes.add(make_many(20))
+        before = episodes.recall("colour", "red ring", "embedded", 5)
+    (chroma / "chroma.sqlite3").write_bytes(b"\xff" * 9000)
+    with Episodes(ledger, chroma) as episodes:
+        episodes.open_ahead()
+        assert episodes.recall("colour", "red ring", "embedded", 5) == before
+        assert episodes.moved_aside is not None
+
+
 def ask(worker: "subprocess.Popen[str]", text: str) -> str:
     assert worker.stdin is not None and worker.stdout is not None
     worker.stdin.write(f"{text}\n")
