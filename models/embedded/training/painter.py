@@ -6,7 +6,7 @@ vanish otherwise), and a head that is thrown away says, per token of a middle bl
 stand there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast, T5EncoderModel
+from transformers import T5EncoderModel
 
 from diorama.draws import Family, available_families
 from diorama.vocabulary import load_vocabulary
@@ -31,6 +31,7 @@ from models.embedded.painter import (
     load_painter,
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
+from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.latents import NONE, TOKENS, LatentCache
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
 from models.embedded.training.samples import draw_samples
@@ -39,14 +40,6 @@ from models.embedded.training.team import Team
 from models.embedded.training.text import TextReader, graph_targets, lean_heads
 
 SEED = 404
-CANONICAL = 0.35
-"""Share of captions in the canonical wording."""
-EMPTY = 0.1
-"""Share of captions that are dropped, so that classifier-free guidance has an unconditional model to start
-from.
-"""
-WORDINGS = 64
-"""Different wordings drawn per scene over a training."""
 THING_WEIGHT = 2.0
 """How much more a token weighs where the network itself expects a thing.
 
@@ -242,7 +235,7 @@ def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
     return folder
 
 
-def _go_on_from(network: PainterTraining, painter: FluxPipeline, captions: "Captions | None") -> None:
+def _go_on_from(network: PainterTraining, painter: FluxPipeline, captions: Captions | None) -> None:
     """Copy a finished painter's weights; what is thrown away after a training begins anew.
 
     With `captions` the network keeps its own text encoder, and the transformer's inlet is fitted to it.
@@ -256,7 +249,7 @@ def _go_on_from(network: PainterTraining, painter: FluxPipeline, captions: "Capt
 
 
 @torch.no_grad()
-def _fit_inlet(network: PainterTraining, other: T5EncoderModel, captions: "Captions") -> None:
+def _fit_inlet(network: PainterTraining, other: T5EncoderModel, captions: Captions) -> None:
     """Fold into the transformer's first layer the linear map that best turns the network's word vectors into
     those of the encoder that the transformer has learnt with (least squares over 2,048 captions).
     """
@@ -273,31 +266,6 @@ def _fit_inlet(network: PainterTraining, other: T5EncoderModel, captions: "Capti
     inlet.weight.copy_(inlet.weight @ fit[:-1].T.to(inlet.weight))
 
 
-class Captions:
-    """Token ids for entries of a world, with a fresh wording each time."""
-
-    def __init__(self, world: World, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
-        self.world = world
-        self.tokenizer = tokenizer
-        self.device = device
-
-    def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Prompts as ids (N, TEXT_TOKENS), cut only here: painting refuses what is too long."""
-        ids = self.tokenizer(
-            list(prompts), padding="max_length", max_length=TEXT_TOKENS, truncation=True, return_tensors="pt"
-        ).input_ids
-        return ids.to(self.device)  # pyright: ignore[reportAttributeAccessIssue]
-
-    def draw(self, indices: Sequence[int], rng: np.random.Generator) -> list[str]:
-        """One prompt per entry: canonical, some other wording, or nothing."""
-        kinds = rng.random(len(indices))
-        wordings = rng.integers(1, WORDINGS, size=len(indices))
-        return [
-            "" if kind < EMPTY else self.world.prompt(index, 0 if kind < EMPTY + CANONICAL else int(wording))
-            for index, kind, wording in zip(indices, kinds, wordings, strict=True)
-        ]
-
-
 def losses(
     network: PainterTraining,
     captions: Captions,
@@ -307,7 +275,7 @@ def losses(
 ) -> Losses:
     """Weighted velocity loss and layout loss on cached latents."""
     x = pack(rows["latents"].float())
-    ids = captions.encode(captions.draw(rows["index"].tolist(), rng))
+    ids = captions.encode(captions.draw(rows["index"].tolist(), rng, rows["shape"], rows["colour"]))
     states, pooled = network.read(ids)
     t = torch.sigmoid(torch.randn(len(x), generator=noise) * TIME_SPREAD + TIME_MEAN).to(x)
     e = torch.randn(x.shape, generator=noise).to(x)
@@ -321,7 +289,7 @@ def losses(
     colour = _layout_loss(layout[..., 2 + network.shapes :], rows["colour"])
     return {
         "velocity": (weight * error).sum() / weight.sum(),
-        "layout": 0.1 * (presence + shape + colour),
+        "layout": 0.5 * (presence + shape + colour),
     }
 
 
