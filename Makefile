@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-DEMO_PROMPT ?= Show me a green sphere, and to the right of it a red cube.
+DEMO_PROMPT ?= Show me two red cubes, and to the left of them a blue sphere.
 DEMO_SEED ?= 0
 PROFILE ?= cpu
 PART ?= painter

@@ -198,8 +198,8 @@ class Sight:
         holds = ("position", claim.relation) not in self.wrong
         share = _mean(1 / (1 + exp(-max(min(margin / MARGIN_SCALE, 50.0), -50.0))) for margin in margins)
         right = sum(margin > 0 for margin in margins)
-        pairs = "" if len(margins) == 1 else f" for {right} of {len(margins)} pairs"
-        verb = f"is {'' if right else 'not '}{relation.predicate}"
+        pairs = f" for {right} of {len(margins)} pairs" if len(margins) > 1 else ""
+        verb = f"is {'' if right or pairs else 'not '}{relation.predicate}"
         return holds, share, f"the {shapes[0]} {verb} the {shapes[1]}{pairs} (margin {min(margins):.2f})"
 
     def _judge_background(self, claim: Claim) -> tuple[bool, float, str]:
