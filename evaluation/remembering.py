@@ -1,28 +1,42 @@
 """Does memory pay? The loop with a memory warmed on training prompts against the loop with an empty one.
 
-Both read only while they are measured, on the same held-out prompts and seeds; what is counted is the
-pictures spent until the critic is satisfied (or the budget ends). Knows neither how memory works nor what it
-keeps.
+Both read only while they are measured, on the same held-out prompts and seeds. Two things are counted: the
+pictures spent until the critic is satisfied (or the budget ends), and, of the curves of the mean best rating
+after so many pictures, where the warm one reaches what the empty one ends with. Knows neither how memory
+works nor what it keeps.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from evaluation.diorama import Experiment
-from evaluation.statistics import Interval, bootstrap
+from evaluation.statistics import Interval, best_so_far, bootstrap, bootstrap_over, pictures_to_reach
 from graphs.context import Studio
 from graphs.request import Budget, RefineRequest
-from graphs.run import Home, refine
+from graphs.run import Home, load_state, refine, resume
 from graphs.seeds import derive_seed
-from memory.ledger import new_run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run took: its ratings in the order of its pictures, and whether it was satisfied."""
+
+    ratings: tuple[float, ...]
+    satisfied: bool
 
 
 class MemoryReport(BaseModel):
-    """Means over the same prompts. `saved` is the paired share of pictures that the warm memory saves."""
+    """Means over the same prompts. `saved` is the paired share of pictures that the warm memory saves.
+
+    `same_rating` is the mean rating that the empty memory ends with; the `reach_` fields tell after how many
+    pictures the mean best rating gets there, and what share of them the warm memory saves.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,6 +48,10 @@ class MemoryReport(BaseModel):
     rating_warm: float
     satisfied_empty: float
     satisfied_warm: float
+    same_rating: float
+    reach_empty: float
+    reach_warm: float
+    reach_saved: Interval
     episodes: int
 
     def __str__(self) -> str:
@@ -42,7 +60,9 @@ class MemoryReport(BaseModel):
             f"pictures until satisfied: empty {self.pictures_empty}, warm {self.pictures_warm}, "
             f"saved {self.saved}\n"
             f"mean rating: empty {self.rating_empty:.3f}, warm {self.rating_warm:.3f}\n"
-            f"satisfied: empty {self.satisfied_empty:.2f}, warm {self.satisfied_warm:.2f}"
+            f"satisfied: empty {self.satisfied_empty:.2f}, warm {self.satisfied_warm:.2f}\n"
+            f"pictures until the mean best rating is {self.same_rating:.3f}: empty {self.reach_empty:.1f}, "
+            f"warm {self.reach_warm:.1f}, saved {self.reach_saved}"
         )
 
 
@@ -74,40 +94,78 @@ async def compare(
     home: Home,
     on_run: Callable[[int], None] | None = None,
 ) -> MemoryReport:
-    """Measure both on the experiment's prompts, neither learning."""
+    """Measure both on the experiment's prompts, neither learning. Runs that were done before are not done
+    again.
+    """
     places = asyncio.Semaphore(experiment.side_by_side)
+    known = {row.run_id for row in home.ledger.list(limit=100_000)}
 
-    async def spend(studio: Studio, prompt: str, seed: int) -> tuple[int, float, bool]:
+    async def spend(name: str, studio: Studio, prompt: str, index: int) -> Spent:
+        run_id = f"{name}-{experiment.seed}-{index:04d}"
         request = RefineRequest(
-            prompt=prompt, backend=experiment.backend, seed=seed, budget=Budget(pictures=experiment.images)
+            prompt=prompt,
+            backend=experiment.backend,
+            seed=derive_seed(experiment.seed, "case", index),
+            budget=Budget(pictures=experiment.images),
         )
+        reader = replace(studio, learning=False)
         async with places:
-            result = await refine(request, replace(studio, learning=False), home, run_id=new_run_id())
-        rating = result.final_rating.mean if result.final_rating else 1.0
-        return result.pictures, rating, result.status == "satisfied"
+            if run_id in known:
+                result = await resume(run_id, reader, home)
+            else:
+                result = await refine(request, reader, home, run_id=run_id)
+            state = await load_state(run_id, home)
+        ratings = tuple(view.rating.mean if view.rating else 1.0 for _, view in state.views)
+        return Spent(ratings, result.status == "satisfied")
 
-    async def pair(index: int, prompt: str) -> tuple[tuple[int, float, bool], tuple[int, float, bool]]:
-        seed = derive_seed(experiment.seed, "case", index)
-        both = await asyncio.gather(spend(empty, prompt, seed), spend(warmed, prompt, seed))
+    async def pair(index: int, prompt: str) -> tuple[Spent, Spent]:
+        both = await asyncio.gather(
+            spend("compare-empty", empty, prompt, index), spend("compare-warm", warmed, prompt, index)
+        )
         if on_run is not None:
             on_run(index)
         return both[0], both[1]
 
-    cases = experiment.cases()
-    pairs = await asyncio.gather(*(pair(index, case.prompt) for index, case in enumerate(cases)))
-    count = len(pairs)
-    mean_empty = sum(cold[0] for cold, _ in pairs) / count
+    pairs = await asyncio.gather(*(pair(index, case.prompt) for index, case in enumerate(experiment.cases())))
+    episodes = warmed.episodes.count() if warmed.episodes else 0
+    return summarise(pairs, experiment.images, episodes)
+
+
+def summarise(pairs: Sequence[tuple[Spent, Spent]], images: int, episodes: int) -> MemoryReport:
+    """The report on (empty, warm) runs of the same prompts with budgets of `images` pictures."""
+    cold, hot = [a for a, _ in pairs], [b for _, b in pairs]
+    curves = [np.stack([best_so_far(run.ratings, images) for run in runs]) for runs in (cold, hot)]
+
+    def reach(rows: NDArray[np.intp]) -> tuple[float, float, float]:
+        empty, warm = (curve[rows].mean(axis=0) for curve in curves)
+        level = float(empty[-1])
+        return level, pictures_to_reach(empty, level), pictures_to_reach(warm, level)
+
+    def save(rows: NDArray[np.intp]) -> float:
+        _, empty, warm = reach(rows)
+        return 1 - warm / empty
+
+    level, reach_empty, reach_warm = reach(np.arange(len(pairs)))
+    mean = sum(len(run.ratings) for run in cold) / len(pairs)
     return MemoryReport(
-        prompts=count,
-        pictures_empty=bootstrap([cold[0] for cold, _ in pairs]),
-        pictures_warm=bootstrap([hot[0] for _, hot in pairs]),
-        saved=bootstrap([(cold[0] - hot[0]) / mean_empty for cold, hot in pairs]),
-        rating_empty=sum(cold[1] for cold, _ in pairs) / count,
-        rating_warm=sum(hot[1] for _, hot in pairs) / count,
-        satisfied_empty=sum(cold[2] for cold, _ in pairs) / count,
-        satisfied_warm=sum(hot[2] for _, hot in pairs) / count,
-        episodes=warmed.episodes.count() if warmed.episodes else 0,
+        prompts=len(pairs),
+        pictures_empty=bootstrap([len(run.ratings) for run in cold]),
+        pictures_warm=bootstrap([len(run.ratings) for run in hot]),
+        saved=bootstrap([(len(a.ratings) - len(b.ratings)) / mean for a, b in pairs]),
+        rating_empty=_mean([max(run.ratings) for run in cold]),
+        rating_warm=_mean([max(run.ratings) for run in hot]),
+        satisfied_empty=_mean([run.satisfied for run in cold]),
+        satisfied_warm=_mean([run.satisfied for run in hot]),
+        same_rating=level,
+        reach_empty=reach_empty,
+        reach_warm=reach_warm,
+        reach_saved=bootstrap_over(len(pairs), save),
+        episodes=episodes,
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def write_memory_report(report: MemoryReport, out: Path) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.statistics import bootstrap
+from evaluation.statistics import best_so_far, bootstrap, bootstrap_over, pictures_to_reach
 
 
 def test_interval_holds_the_mean_and_shrinks_with_the_number_of_prompts() -> None:
@@ -29,3 +29,21 @@ def test_same_values_give_the_same_interval() -> None:
 def test_nothing_evaluated_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing was evaluated"):
         bootstrap([])
+
+
+def test_a_statistic_of_prompts_has_the_interval_of_its_mean() -> None:
+    values = np.random.default_rng(6).normal(2.0, 1.0, size=100)
+    of_mean = bootstrap_over(100, lambda rows: float(values[rows].mean()))
+    assert of_mean.mean == pytest.approx(values.mean())
+    assert of_mean.low == pytest.approx(bootstrap(list(values)).low, abs=0.05)
+    with pytest.raises(ValueError, match="nothing was evaluated"):
+        bootstrap_over(0, lambda rows: 0.0)
+
+
+def test_the_best_so_far_rises_and_stays() -> None:
+    assert best_so_far([2.0, 1.0, 4.0], 5).tolist() == [2.0, 2.0, 4.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize(("level", "pictures"), [(1.0, 1.0), (2.0, 1.0), (2.5, 1.5), (4.0, 4.0), (4.5, 4.0)])
+def test_pictures_to_reach_a_level(level: float, pictures: float) -> None:
+    assert pictures_to_reach(np.array([2.0, 3.0, 3.0, 4.0]), level) == pictures

@@ -37,6 +37,10 @@ def test_a_memory_is_warmed_once_and_measured(maulstick, tmp_path: Path):
     runs = sorted(path.name for path in (tmp_path / "out" / "home" / "runs").glob("warm-*"))
     assert len(runs) == 5
     assert json.loads((tmp_path / "out" / "memory.json").read_text("utf-8")) == report
+    done_runs = sorted((tmp_path / "out" / "home" / "runs").iterdir())
+    again = maulstick(*command, "--train", "1", "--json")
+    assert json.loads(again.stdout) == report
+    assert sorted((tmp_path / "out" / "home" / "runs").iterdir()) == done_runs
 
     other = maulstick(*command, "--train", "2")
     assert other.returncode == 2

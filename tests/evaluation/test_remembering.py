@@ -1,0 +1,29 @@
+import pytest
+
+from evaluation.remembering import Spent, summarise
+
+
+def test_a_memory_that_gets_there_sooner_saves_pictures() -> None:
+    cold = Spent((1.0, 2.0, 3.0, 5.0), satisfied=True)
+    hot = Spent((1.0, 5.0), satisfied=True)
+    never = Spent((1.0, 2.0, 2.0, 3.0), satisfied=False)
+    report = summarise([(cold, hot), (never, never)], 4, 7)
+    assert (report.pictures_empty.mean, report.pictures_warm.mean) == (4.0, 3.0)
+    assert report.saved.mean == pytest.approx(0.25)
+    # Mean best ratings: empty 1, 2, 2.5, 4; warm 1, 3.5, 3.5, 4.
+    assert (report.same_rating, report.reach_empty, report.reach_warm) == (4.0, 4.0, 4.0)
+    assert report.reach_saved.mean == 0.0
+    better = Spent((1.0, 2.0, 3.0, 3.0), satisfied=False)
+    ahead = summarise([(cold, hot), (never, better)], 4, 7)
+    # Warm: 1, 3.5, 4, 4.
+    assert (ahead.reach_empty, ahead.reach_warm) == (4.0, 3.0)
+    assert ahead.reach_saved.mean == pytest.approx(0.25)
+    assert "saved 0.250" in str(ahead)
+
+
+def test_a_memory_that_misleads_saves_less_than_nothing() -> None:
+    cold = Spent((2.0, 4.0), satisfied=True)
+    hot = Spent((2.0, 2.0, 4.0), satisfied=True)
+    report = summarise([(cold, hot)] * 3, 4, 0)
+    assert report.saved.mean == pytest.approx(-0.5)
+    assert report.reach_saved.mean == pytest.approx(-0.5)
