@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +73,10 @@ async def warm(
     """Refine the experiment's prompts one after the other, learning from each. Prompts done before are not
     done again.
     """
+    known = _run_ids(home)
     for index, case in enumerate(experiment.cases()):
         run_id = f"warm-{experiment.seed}-{index:04d}"
-        if run_id in {row.run_id for row in home.ledger.list(limit=100_000)}:
+        if run_id in known:
             continue
         request = RefineRequest(
             prompt=case.prompt,
@@ -98,7 +100,7 @@ async def compare(
     again.
     """
     places = asyncio.Semaphore(experiment.side_by_side)
-    known = {row.run_id for row in home.ledger.list(limit=100_000)}
+    known = _run_ids(home)
 
     async def spend(name: str, studio: Studio, prompt: str, index: int) -> Spent:
         run_id = f"{name}-{experiment.seed}-{index:04d}"
@@ -146,16 +148,16 @@ def summarise(pairs: Sequence[tuple[Spent, Spent]], images: int, episodes: int) 
         return 1 - warm / empty
 
     level, reach_empty, reach_warm = reach(np.arange(len(pairs)))
-    mean = sum(len(run.ratings) for run in cold) / len(pairs)
+    mean = fmean(len(run.ratings) for run in cold)
     return MemoryReport(
         prompts=len(pairs),
         pictures_empty=bootstrap([len(run.ratings) for run in cold]),
         pictures_warm=bootstrap([len(run.ratings) for run in hot]),
         saved=bootstrap([(len(a.ratings) - len(b.ratings)) / mean for a, b in pairs]),
-        rating_empty=_mean([max(run.ratings) for run in cold]),
-        rating_warm=_mean([max(run.ratings) for run in hot]),
-        satisfied_empty=_mean([run.satisfied for run in cold]),
-        satisfied_warm=_mean([run.satisfied for run in hot]),
+        rating_empty=fmean(max(run.ratings) for run in cold),
+        rating_warm=fmean(max(run.ratings) for run in hot),
+        satisfied_empty=fmean(run.satisfied for run in cold),
+        satisfied_warm=fmean(run.satisfied for run in hot),
         same_rating=level,
         reach_empty=reach_empty,
         reach_warm=reach_warm,
@@ -164,8 +166,8 @@ def summarise(pairs: Sequence[tuple[Spent, Spent]], images: int, episodes: int) 
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _run_ids(home: Home) -> set[str]:
+    return {row.run_id for row in home.ledger.list(limit=100_000)}
 
 
 def write_memory_report(report: MemoryReport, out: Path) -> None:

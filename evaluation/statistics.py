@@ -32,17 +32,12 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
     Raises:
         ValueError: there are no values.
     """
-    if not values:
-        raise ValueError("no values: nothing was evaluated")
     array: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    means = array[rng.integers(len(array), size=(DRAWS, len(array)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(mean=float(array.mean()), low=float(low), high=float(high))
+    return bootstrap_over(len(array), lambda rows: float(array[rows].mean()), seed)
 
 
 def bootstrap_over(count: int, statistic: Callable[[NDArray[np.intp]], float], seed: int = 0) -> Interval:
-    """A statistic of `count` prompts that is no mean of values: given indices of prompts, it says its value.
+    """A statistic of `count` prompts: given indices of prompts, it says its value for them.
 
     Raises:
         ValueError: there are no prompts.

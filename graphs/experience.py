@@ -7,6 +7,7 @@ import numpy as np
 from agents.evidence import Error, Lesson, Question
 from agents.propose import PatternChoice
 from graphs.context import Studio
+from graphs.request import RefineRequest
 from graphs.seeds import derive_seed
 from graphs.state import Candidate, Experience, RefineState
 from memory.episodes import Episode
@@ -18,6 +19,14 @@ be tried almost as often as what helped (38 patterns between .2 and .65)."""
 LESSONS_PER_ERROR = 3
 SIMILAR = 0.3
 """Lessons whose words are less like the error's (cosine) are no lessons for it."""
+
+
+def prepare_memory(request: RefineRequest, studio: Studio) -> None:
+    """Open what `remember` will ask, while the first picture is painted; a run that asks nothing opens
+    nothing.
+    """
+    if studio.episodes is not None and request.ablation.memory and studio.remembered is None:
+        studio.episodes.open_ahead()
 
 
 def remember(state: RefineState, studio: Studio, round_number: int) -> Experience:

@@ -18,6 +18,7 @@ from langgraph.runtime import RunControl
 
 from graphs.context import Studio
 from graphs.events import EVENT, Ended, Event, Started
+from graphs.experience import prepare_memory
 from graphs.refine import Compiled, compile_refine, recursion_limit
 from graphs.request import RefineRequest, RefineResult, RunStatus
 from graphs.result import make_result
@@ -188,8 +189,7 @@ async def _work(
                 resumed=resumed,
             )
         )
-        if studio.episodes is not None:
-            studio.episodes.open_ahead()  # the first painting takes longer
+        prepare_memory(request, studio)
         async with open_checkpointer(home.checkpoints) as saver:
             graph, config = compile_refine(saver), _configure(run_id, request.budget.pictures)
             state = await _read_state(graph, config)

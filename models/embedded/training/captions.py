@@ -70,16 +70,17 @@ class Captions:
         kinds = rng.random(len(indices))
         wordings = rng.integers(1, WORDINGS, size=len(indices))
         tellings = rng.random(len(indices))
+        # Once for all: from an accelerator every transfer waits for it.
+        classes = None if shapes is None or colours is None else (shapes.cpu().numpy(), colours.cpu().numpy())
         prompts: list[str] = []
         for row, (index, kind, wording) in enumerate(zip(indices, kinds, wordings, strict=True)):
             number = 0 if kind < EMPTY + CANONICAL else int(wording)
             if kind < EMPTY:
                 prompts.append("")
-            elif shapes is None or colours is None or tellings[row] >= TELLING:
+            elif classes is None or tellings[row] >= TELLING:
                 prompts.append(self.world.prompt(index, number))
             else:
-                classes = shapes[row].cpu().numpy(), colours[row].cpu().numpy()
-                prompts.append(self._tell(index, number, *classes))
+                prompts.append(self._tell(index, number, classes[0][row], classes[1][row]))
         return prompts
 
     def _tell(self, index: int, wording: int, shapes: Classes, colours: Classes) -> str:

@@ -68,7 +68,7 @@ after 524,000 pictures lone things were right (.93), and pairs had the right num
 """
 SHIFT = 1.8
 """Moves the sampler's times towards noise, where small pictures decide their layout."""
-ADAM_ONLY = ("embed", "norm", "proj_out", "shared", "relative", "reader", "layout", "time_text")
+ADAM_ONLY = ("embed", "norm", "proj_out", "reader", "layout", "time_text")
 
 
 class PainterTraining(nn.Module):
