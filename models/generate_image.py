@@ -138,9 +138,8 @@ class GenerateImage(Tool[GenerateRequest, GenerateResult, Painter]):
         painter = Painter(backend, pipeline)
         if backend.kind != "embedded":
             return painter
-        pipeline.vae.enable_slicing()
         with fixed_threads(backend.threads):
-            return replace(painter, rows=ROWS if _rows_agree(painter) else 1)
+            return _batching(painter)
 
     def run(
         self, model: Painter, requests: Sequence[GenerateRequest], context: ToolContext
@@ -259,6 +258,15 @@ def _pixels(
         callback_on_step_end=on_step_end,
         **arguments,
     ).images
+
+
+def _batching(painter: Painter) -> Painter:
+    """The painter with batches of ROWS, if on this machine a picture does not depend on its batch mates."""
+    from models.steady_rows import steady_rows
+
+    painter.pipeline.vae.enable_slicing()
+    steady_rows(painter.pipeline.transformer, ROWS)
+    return replace(painter, rows=ROWS if _rows_agree(painter) else 1)
 
 
 def _rows_agree(painter: Painter) -> bool:
