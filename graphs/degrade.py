@@ -49,7 +49,7 @@ async def without_sentences(state: RefineState, error: NodeError, runtime: Runti
     note = _note(runtime, error, state.round, "the prompt is treated as one sentence")
     prompt = state.request.prompt
     whole = (Sentence(id=0, text=prompt, kind="object", span=whole_span(prompt)),)
-    return Command(update={**note, "sentences": whole, "base_sentences": whole}, goto="paint")
+    return Command(update={**note, "sentences": whole, "base_sentences": whole}, goto="question")
 
 
 async def without_caption(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:
@@ -64,7 +64,7 @@ async def without_verdicts(state: RefineState, error: NodeError, runtime: Runtim
 
 async def without_questions(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:
     """No questions: the caption and the rating are the evidence."""
-    return Command(update=_note(runtime, error, state.round, "no questions are asked"), goto="answer")
+    return Command(update=_note(runtime, error, state.round, "no questions are asked"), goto="begin")
 
 
 async def without_answers(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:

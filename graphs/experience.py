@@ -11,7 +11,7 @@ from graphs.request import RefineRequest
 from graphs.seeds import derive_seed
 from graphs.state import Candidate, Experience, RefineState
 from memory.episodes import Episode
-from memory.seeds import SeedTrial
+from memory.seeds import Asked, SeedTrial
 
 SHARPNESS = 4
 """A pattern is tried as often as its success rate to this power says: by the rate itself, what failed would
@@ -46,18 +46,47 @@ def remember(state: RefineState, studio: Studio, round_number: int) -> Experienc
     )
 
 
-def record_round(state: RefineState, studio: Studio) -> None:
-    """Add what each of the round's edits did to the rating, against the mean of the base prompt's pictures,
-    and what each seed gave, against the mean of the run's.
+def remember_start(state: RefineState, studio: Studio) -> Experience:
+    """What memory says before the first picture: seeds that are expected to suit, no others, since a first
+    picture is no place to try something.
+    """
+    if not state.request.ablation.memory:
+        return Experience()
+    if studio.remembered is not None:
+        return studio.remembered.get("0") or Experience()
+    asked = describe(state.questions)
+    if studio.seeds is None or asked is None:
+        return Experience()
+    return Experience(seeds=studio.seeds.rank(asked, state.request.backend))
 
-    A single such difference is noisy; the posteriors are over many. A run that only reads memory records
+
+def record_seeds(state: RefineState, studio: Studio) -> None:
+    """Add what each seed gave. What was added before is not added again, and a run that only reads memory
+    records nothing.
+    """
+    asked = describe(state.questions)
+    if studio.seeds is None or asked is None or not studio.learning or not state.request.ablation.memory:
+        return
+    studio.seeds.add(
+        SeedTrial(
+            backend=state.request.backend,
+            asked=asked,
+            seed=view.seed,
+            rating=view.rating.mean,
+            run_id=state.run_id,
+        )
+        for _, view in state.views
+        if view.rating
+    )
+
+
+def record_edits(state: RefineState, studio: Studio) -> None:
+    """Add what each of the round's edits did to the rating, against the mean of the base prompt's pictures.
+
+    A single such difference is noisy; the posterior is over many. A run that only reads memory records
     nothing.
     """
-    if not studio.learning or not state.request.ablation.memory:
-        return
-    if studio.seeds is not None:
-        studio.seeds.add(_seed_trials(state))
-    if studio.episodes is None:
+    if studio.episodes is None or not studio.learning or not state.request.ablation.memory:
         return
     newcomers = [c for c in state.candidates.values() if c.round == state.round and c.base is not None]
     studio.episodes.add([episode for candidate in newcomers for episode in _episodes(state, candidate)])
@@ -80,39 +109,29 @@ def _weigh_patterns(state: RefineState, studio: Studio, round_number: int) -> tu
     return tuple(PatternChoice(name=name, weight=rate**SHARPNESS) for name, rate in rates.items())
 
 
-def name_things(questions: Sequence[Question]) -> str:
-    """What is asked for, as "a cube, two cones": of each thing that has to exist the first word, which says
-    how many, and the last, which says of what. Prompts that differ in colours or places alone ask for the
-    same.
+def describe(questions: Sequence[Question]) -> Asked | None:
+    """What is asked for, whatever the wording; None where no thing is.
+
+    The things are named as "a cube, two cones": of each that has to exist the first word, which says how
+    many, and the last, which says of what. The respects are the kinds of questions, the request all of them.
     """
-    words = [question.target.lower().split() for question in questions if question.kind == "existence"]
-    return ", ".join(sorted(" ".join(dict.fromkeys([said[0], said[-1]])) for said in words if said))
+    asked = [(question.kind, " ".join(question.target.lower().split())) for question in questions]
+    words = [target.split() for kind, target in asked if kind == "existence" and target]
+    if not words:
+        return None
+    things = ", ".join(sorted(" ".join(dict.fromkeys([said[0], said[-1]])) for said in words))
+    respects = " ".join([f"{things}:", *sorted(kind for kind, _ in asked)])
+    request = "; ".join(sorted(f"{kind} {target}" for kind, target in asked))
+    return Asked(things=things, respects=respects, request=request)
 
 
 def _rank_seeds(state: RefineState, studio: Studio, round_number: int) -> tuple[int, ...]:
-    if studio.seeds is None:
+    asked = describe(state.questions)
+    if studio.seeds is None or asked is None:
         return ()
     seed = derive_seed(state.request.seed, "seeds", round_number)
     rng = np.random.default_rng(seed) if studio.learning else None
-    return studio.seeds.rank(name_things(state.questions), state.request.backend, rng)
-
-
-def _seed_trials(state: RefineState) -> list[SeedTrial]:
-    rated = [(view, view.rating.mean) for _, view in state.views if view.rating]
-    if len(rated) < 2:
-        return []
-    usual = sum(rating for _, rating in rated) / len(rated)
-    return [
-        SeedTrial(
-            backend=state.request.backend,
-            things=name_things(state.questions),
-            seed=view.seed,
-            gain=round(rating - usual, 6),
-            run_id=state.run_id,
-        )
-        for view, rating in rated
-        if view.round == state.round
-    ]
+    return studio.seeds.rank(asked, state.request.backend, rng)
 
 
 def _recall(error: Error, studio: Studio, backend: str) -> Iterator[Lesson]:

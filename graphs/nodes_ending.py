@@ -1,5 +1,6 @@
 """The node that ends a run: explain."""
 
+import asyncio
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -9,6 +10,7 @@ from agents.explain import EXPLAIN, ExplainRequest
 from agents.role import MindError
 from graphs.context import Studio, Tally, emit
 from graphs.events import Degraded
+from graphs.experience import record_seeds
 from graphs.policy import stop_reason
 from graphs.request import RunStatus
 from graphs.state import ORIGINAL, Candidate, RefineState
@@ -25,6 +27,8 @@ async def explain(state: RefineState, runtime: Runtime[Studio]) -> dict[str, Any
     """Fix the status and tell a person how it went. A mind that cannot say it is replaced by one plain
     sentence.
     """
+    # A run that ends with its first picture has no round to learn from.
+    await asyncio.to_thread(record_seeds, state, runtime.context)
     status = stop_reason(state)
     if status == "unsupported":
         return {}

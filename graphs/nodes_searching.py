@@ -1,4 +1,4 @@
-"""The nodes that look for a better prompt: recall, propose, cluster, deepen, learn."""
+"""The nodes that look for a better prompt, or seed: begin, recall, propose, cluster, deepen, learn."""
 
 import asyncio
 from typing import Any
@@ -12,13 +12,19 @@ from agents.role import MindError
 from graphs.arms import update_arms
 from graphs.context import Studio, Tally, emit
 from graphs.events import Clustered, Degraded, Rated, Recalled
-from graphs.experience import record_round, remember
+from graphs.experience import record_edits, record_seeds, remember, remember_start
 from graphs.faults import whole_span, widen_spans
-from graphs.policy import plan_deepening, plan_exploration, plan_repainting
+from graphs.policy import plan_deepening, plan_exploration, plan_first, plan_repainting
 from graphs.seeds import derive_seed
 from graphs.state import Candidate, RefineState, candidate_id
 
 Update = dict[str, Any]
+
+
+async def begin(state: RefineState, runtime: Runtime[Studio]) -> Update:
+    """Choose the first picture's seed: the one that memory knows to suit such prompts, else the request's."""
+    experience = await asyncio.to_thread(remember_start, state, runtime.context)
+    return {"experience": {"0": experience}, "planned": plan_first(state, experience)}
 
 
 async def recall(state: RefineState, runtime: Runtime[Studio]) -> Update:
@@ -152,7 +158,8 @@ async def deepen(state: RefineState, runtime: Runtime[Studio]) -> Update:
 
 async def learn(state: RefineState, runtime: Runtime[Studio]) -> Update:
     """End a round: keep what the edits did, and count rounds without a better incumbent."""
-    await asyncio.to_thread(record_round, state, runtime.context)
+    await asyncio.to_thread(record_edits, state, runtime.context)
+    await asyncio.to_thread(record_seeds, state, runtime.context)
     better = state.incumbent is not None and state.incumbent[1].number != state.leader
     painted = any(view.round == state.round for _, view in state.views)
     return {"stalled": 0 if better else state.stalled + 1, "exhausted": state.exhausted or not painted}

@@ -12,7 +12,7 @@ import numpy as np
 from graphs.arms import best_member, sample_ratings
 from graphs.request import RunStatus
 from graphs.seeds import derive_seed, picture_seed
-from graphs.state import ORIGINAL, Candidate, PlannedPicture, RefineState, View
+from graphs.state import ORIGINAL, Candidate, Experience, PlannedPicture, RefineState, View
 
 DEEPENING = 3
 """Further pictures for a round's best candidate: with the one that won the round it then has four."""
@@ -35,6 +35,11 @@ def fresh_seeds(state: RefineState, count: int) -> list[int]:
             used.add(seed)
         number += 1
     return seeds
+
+
+def plan_first(state: RefineState, experience: Experience) -> tuple[PlannedPicture, ...]:
+    """The original prompt, once: on the best seed that memory recommends, else on the request's own."""
+    return (PlannedPicture(candidate=ORIGINAL, seed=(*experience.seeds, state.request.seed)[0]),)
 
 
 def plan_exploration(state: RefineState, newcomers: list[Candidate]) -> tuple[PlannedPicture, ...]:

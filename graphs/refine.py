@@ -20,7 +20,7 @@ from graphs.events import Stepped
 from graphs.nodes_ending import explain
 from graphs.nodes_looking import answer, caption, check_caption, decompose, integrate, locate, question
 from graphs.nodes_painting import Look, paint, rate
-from graphs.nodes_searching import cluster, deepen, learn, propose, recall
+from graphs.nodes_searching import begin, cluster, deepen, learn, propose, recall
 from graphs.routes import after_cluster, after_locate, after_paint
 from graphs.state import RefineState
 from models.executor import QueueFull
@@ -62,7 +62,7 @@ def _step(node: Callable[[InputT, Runtime[Studio]], Awaitable[Update]]) -> Any:
 def build_refine(*, deferred: bool = True) -> Any:
     """The `StateGraph`, not yet compiled. `deferred` joins wait for all branches; a drawing needs none.
 
-    decompose, paint, then two branches side by side (caption, check_caption | question, answer) that
+    decompose, question, begin, paint, then two branches side by side (caption, check_caption | answer) that
     `integrate` joins, locate; then rounds of recall, propose, paint, rate, cluster, deepen (which paints
     again), learn.
     """
@@ -70,10 +70,11 @@ def build_refine(*, deferred: bool = True) -> Any:
     graph: Any = StateGraph(RefineState, context_schema=Studio)
     thinking: dict[str, Any] = {"retry_policy": _RETRY, "timeout": _THINKING}
     graph.add_node("decompose", _step(decompose), error_handler=degrade.without_sentences, **thinking)
+    graph.add_node("question", _step(question), error_handler=degrade.without_questions, **thinking)
+    graph.add_node("begin", _step(begin))
     graph.add_node("paint", _step(paint), retry_policy=_RETRY, timeout=_PAINTING)
     graph.add_node("caption", _step(caption), error_handler=degrade.without_caption, **thinking)
     graph.add_node("check_caption", _step(check_caption), error_handler=degrade.without_verdicts, **thinking)
-    graph.add_node("question", _step(question), error_handler=degrade.without_questions, **thinking)
     graph.add_node("answer", _step(answer), error_handler=degrade.without_answers, **thinking)
     graph.add_node(
         "integrate", _step(integrate), error_handler=degrade.without_integration, defer=deferred, **thinking
@@ -88,11 +89,12 @@ def build_refine(*, deferred: bool = True) -> Any:
     graph.add_node("explain", _step(explain), **thinking)
 
     graph.add_edge(START, "decompose")
-    graph.add_edge("decompose", "paint")
-    graph.add_conditional_edges("paint", after_paint, ["caption", "question", "rate", "learn"])
+    graph.add_edge("decompose", "question")
+    graph.add_edge("question", "begin")
+    graph.add_edge("begin", "paint")
+    graph.add_conditional_edges("paint", after_paint, ["caption", "answer", "rate", "learn"])
     graph.add_edge("caption", "check_caption")
     graph.add_edge("check_caption", "integrate")
-    graph.add_edge("question", "answer")
     graph.add_edge("answer", "integrate")
     graph.add_edge("integrate", "locate")
     graph.add_conditional_edges("locate", after_locate)

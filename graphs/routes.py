@@ -11,13 +11,13 @@ from graphs.policy import may_deepen, stop_reason
 from graphs.state import RefineState
 
 
-def after_paint(state: RefineState) -> list[Literal["caption", "question", "learn"] | Send]:
+def after_paint(state: RefineState) -> list[Literal["caption", "answer", "learn"] | Send]:
     """The first picture is looked at from two sides; candidates are rated one by one, side by side.
 
     Where nothing could be painted there is nothing to rate.
     """
     if state.phase == "look":
-        return ["caption", "question"]
+        return ["caption", "answer"]
     looks = unseen_looks(state)
     return [Send("rate", look) for look in looks] if looks else ["learn"]
 

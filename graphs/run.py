@@ -22,7 +22,7 @@ from graphs.experience import prepare_memory
 from graphs.refine import Compiled, compile_refine, recursion_limit
 from graphs.request import RefineRequest, RefineResult, RunStatus
 from graphs.result import make_result
-from graphs.state import ORIGINAL, Candidate, PlannedPicture, RefineState
+from graphs.state import ORIGINAL, Candidate, RefineState
 from memory.checkpoints import open_checkpointer
 from memory.journal import Journal
 from memory.ledger import Ledger, new_run_id
@@ -156,12 +156,11 @@ async def load_state(run_id: str, home: Home) -> RefineState:
 
 
 def begin_state(run_id: str, request: RefineRequest) -> RefineState:
-    """A run's first state: the original prompt, to be painted with the request's own seed."""
+    """A run's first state: the original prompt, which nobody has looked at."""
     return RefineState(
         run_id=run_id,
         request=request,
         candidates={ORIGINAL: Candidate(id=ORIGINAL, prompt=request.prompt)},
-        planned=(PlannedPicture(candidate=ORIGINAL, seed=request.seed),),
     )
 
 

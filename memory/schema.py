@@ -89,8 +89,36 @@ def _create_seed_trials_3(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX seed_trials_by_case ON seed_trials (backend, things, seed)")
 
 
+def _exact_seed_trials_4(connection: sqlite3.Connection) -> None:
+    # Trials from before know their things and their gain over their run's mean, which was 3.9 on average;
+    # what else was asked they do not know, so their other descriptions are nobody's.
+    connection.execute("ALTER TABLE seed_trials RENAME TO old_seed_trials")
+    connection.execute("DROP INDEX seed_trials_by_case")
+    connection.execute(
+        """CREATE TABLE seed_trials (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            backend TEXT NOT NULL,
+            things TEXT NOT NULL,
+            respects TEXT NOT NULL,
+            request TEXT NOT NULL,
+            seed INTEGER NOT NULL,
+            rating REAL NOT NULL,
+            run_id TEXT NOT NULL
+        )"""
+    )
+    connection.execute(
+        """INSERT INTO seed_trials (id, backend, things, respects, request, seed, rating, run_id)
+            SELECT id, backend, things, '', '', seed, 3.9 + gain, run_id
+            FROM old_seed_trials ORDER BY rowid"""
+    )
+    connection.execute("DROP TABLE old_seed_trials")
+    connection.execute("CREATE INDEX seed_trials_by_things ON seed_trials (backend, things, sequence)")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _create_runs_1,
     _create_episodes_2,
     _create_seed_trials_3,
+    _exact_seed_trials_4,
 )

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from langgraph.runtime import RunControl
 
-from agents.evidence import apply_edits
+from agents.evidence import Question, apply_edits
 from agents.role import Mind, MindError, Role
 from graphs.context import Studio
 from graphs.events import Clustered, Degraded, Ended, Event, Painted, Started
-from graphs.experience import name_things
+from graphs.experience import describe
 from graphs.interruption import drained_by_signals
 from graphs.refine import mermaid
 from graphs.request import Ablation, Budget, RefineRequest
@@ -23,7 +23,7 @@ from graphs.seeds import picture_seed
 from graphs.state import ORIGINAL
 from memory.journal import read
 from memory.ledger import RunBusy
-from memory.seeds import POOL, SeedTrial
+from memory.seeds import POOL, Asked, SeedTrial
 from models.artifact import ArtifactRef
 from models.tool import ToolError
 
@@ -237,25 +237,56 @@ async def test_learns_what_its_edits_did(studio: Studio, home: Home) -> None:
     assert all(row.backend == "embedded" for row in studio.posterior.table())
 
 
+async def test_a_run_that_ends_with_its_first_picture_teaches_its_seed(studio: Studio, home: Home) -> None:
+    assert studio.seeds is not None
+    await refine(request("a photo of a cube", satisfied_at=1.0, seed=3), studio, home, run_id="short")
+    [(_, view)] = (await load_state("short", home)).views
+    assert view.seed == 3 and studio.seeds.count() == 1
+
+
+def test_what_is_asked_is_described_without_its_wording() -> None:
+    def ask(*asked: tuple[str, str]) -> Asked | None:
+        return describe(
+            [
+                Question(id=str(n), sentence_id=0, kind=kind, target=target, text="?")
+                for n, (kind, target) in enumerate(asked)
+            ]
+        )
+
+    red = ask(("existence", "a red cube"), ("colour", "a red cube"), ("existence", "two cones"))
+    turned = ask(("existence", "Two  cones"), ("existence", "a red cube"), ("colour", "a red cube"))
+    blue = ask(("existence", "a blue cube"), ("colour", "a blue cube"), ("existence", "two cones"))
+    plain = ask(("existence", "a cube"), ("existence", "two cones"))
+    assert red and blue and plain and red == turned
+    assert red.things == blue.things == plain.things == "a cube, two cones"
+    assert red.respects == blue.respects != plain.respects
+    assert red.request != blue.request
+    assert ask(("background", "at night")) is None
+
+
 async def test_seeds_that_did_well_are_painted_first(studio: Studio, home: Home) -> None:
     assert studio.seeds is not None
     await refine(request(satisfied_at=5.0), studio, home, run_id="teacher")
     taught = await load_state("teacher", home)
-    drawn = [view.seed for _, view in taught.views if view.round > 0]
-    assert studio.seeds.count() == len(drawn) > 0 and set(drawn) <= set(POOL), (
-        "a run that learns tries the pool"
+    drawn = [view.seed for _, view in taught.views]
+    assert drawn[0] == taught.request.seed, "where nothing is known, the first seed is the request's own"
+    assert studio.seeds.count() == len(drawn) and set(drawn) <= set(POOL), "a run that learns tries the pool"
+    asked = describe(taught.questions)
+    assert asked is not None and asked.things == "a cube, two spheres"
+    studio.seeds.add(
+        SeedTrial(backend="embedded", asked=asked, seed=seed, rating=rating, run_id=f"before {n}")
+        for n in range(30)
+        for seed, rating in ((41, 5.0), (40, 4.5), (39, 1.0))
     )
-    assert name_things(taught.questions) == "a cube, two spheres"
-    known = SeedTrial(
-        backend="embedded", things=name_things(taught.questions), seed=41, gain=3.0, run_id="before"
-    )
-    studio.seeds.add([known])
 
     reader = replace(studio, learning=False)
     await refine(request(satisfied_at=5.0, seed=9), reader, home, run_id="reader")
     seeds = [view.seed for _, view in (await load_state("reader", home)).views]
-    assert seeds[:2] == [9, 41], "the first picture has the request's own seed"
-    assert studio.seeds.count() == len(drawn) + 1, "who only reads teaches nothing"
+    assert seeds[:2] == [41, 40] and 39 not in seeds
+    assert studio.seeds.count() == len(drawn) + 90, "who only reads teaches nothing"
+    again = await replay("reader", studio, home)
+    seeds_again = [view.seed for _, view in (await load_state(again.run_id, home)).views]
+    assert seeds_again == seeds, "a replay hears what memory said then"
     plain = request(satisfied_at=5.0, seed=9, ablation=Ablation(memory=False))
     await refine(plain, reader, home, run_id="forgetful")
     seeds = [view.seed for _, view in (await load_state("forgetful", home)).views]
@@ -272,8 +303,9 @@ async def test_parts_can_be_switched_off(part: str, studio: Studio, home: Home) 
 
 def test_the_drawing_shows_the_data_flow() -> None:
     drawn = mermaid()
-    flow = """decompose --> paint; paint -.-> caption; caption --> check_caption; paint -.-> question;
-        check_caption --> integrate; question --> answer; answer --> integrate; integrate --> locate;
+    flow = """decompose --> question; question --> begin; begin --> paint; paint -.-> caption;
+        caption --> check_caption; paint -.-> answer; check_caption --> integrate;
+        answer --> integrate; integrate --> locate;
         locate -.-> recall; recall --> propose; propose --> paint; paint -.-> rate; rate --> cluster;
         cluster -.-> deepen; cluster -.-> learn; learn --> integrate; locate -.-> explain"""
     for edge in flow.split(";"):
