@@ -2,7 +2,8 @@
 N.
 
 They paint on the run's own seeds and choose by the same critic's ratings as the loop does, so that only the
-search differs. The first picture of all arms that keep the prompt is the same picture.
+search differs. The first picture of all arms that keep the prompt is the same picture, unless the loop's
+memory knows a better seed for it.
 """
 
 import asyncio
