@@ -1,9 +1,8 @@
 """Does memory pay? The loop with a memory warmed on training prompts against the loop with an empty one.
 
 Both read only while they are measured, on the same held-out prompts and seeds. Two things are counted: the
-pictures spent until the critic is satisfied (or the budget ends), and, of the curves of the mean best rating
-after so many pictures, where the warm one reaches what the empty one ends with. Knows neither how memory
-works nor what it keeps.
+pictures spent until the critic is satisfied (or the budget ends), and the pictures until the mean of the best
+ratings is the same, whatever the rating. Knows neither how memory works nor what it keeps.
 """
 
 import asyncio
@@ -35,8 +34,9 @@ class Spent:
 class MemoryReport(BaseModel):
     """Means over the same prompts. `saved` is the paired share of pictures that the warm memory saves.
 
-    `same_rating` is the mean rating that the empty memory ends with; the `reach_` fields tell after how many
-    pictures the mean best rating gets there, and what share of them the warm memory saves.
+    `saved_at_same_rating` compares the curves of the mean best rating after 1, 2, ... pictures: after n
+    pictures the empty memory has some rating, which the warm one has after m; it is 1 - sum(m) / sum(n) over
+    the budget. One n alone, the last say, tells little, since the curves end nearly flat.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,10 +49,7 @@ class MemoryReport(BaseModel):
     rating_warm: float
     satisfied_empty: float
     satisfied_warm: float
-    same_rating: float
-    reach_empty: float
-    reach_warm: float
-    reach_saved: Interval
+    saved_at_same_rating: Interval
     episodes: int
 
     def __str__(self) -> str:
@@ -62,8 +59,7 @@ class MemoryReport(BaseModel):
             f"saved {self.saved}\n"
             f"mean rating: empty {self.rating_empty:.3f}, warm {self.rating_warm:.3f}\n"
             f"satisfied: empty {self.satisfied_empty:.2f}, warm {self.satisfied_warm:.2f}\n"
-            f"pictures until the mean best rating is {self.same_rating:.3f}: empty {self.reach_empty:.1f}, "
-            f"warm {self.reach_warm:.1f}, saved {self.reach_saved}"
+            f"pictures until the mean best rating is the same: saved {self.saved_at_same_rating}"
         )
 
 
@@ -138,16 +134,11 @@ def summarise(pairs: Sequence[tuple[Spent, Spent]], images: int, episodes: int) 
     cold, hot = [a for a, _ in pairs], [b for _, b in pairs]
     curves = [np.stack([best_so_far(run.ratings, images) for run in runs]) for runs in (cold, hot)]
 
-    def reach(rows: NDArray[np.intp]) -> tuple[float, float, float]:
-        empty, warm = (curve[rows].mean(axis=0) for curve in curves)
-        level = float(empty[-1])
-        return level, pictures_to_reach(empty, level), pictures_to_reach(warm, level)
-
     def save(rows: NDArray[np.intp]) -> float:
-        _, empty, warm = reach(rows)
-        return 1 - warm / empty
+        empty, warm = (curve[rows].mean(axis=0) for curve in curves)
+        taken = [sum(pictures_to_reach(curve, float(level)) for level in empty) for curve in (empty, warm)]
+        return 1 - taken[1] / taken[0]
 
-    level, reach_empty, reach_warm = reach(np.arange(len(pairs)))
     mean = fmean(len(run.ratings) for run in cold)
     return MemoryReport(
         prompts=len(pairs),
@@ -158,10 +149,7 @@ def summarise(pairs: Sequence[tuple[Spent, Spent]], images: int, episodes: int) 
         rating_warm=fmean(max(run.ratings) for run in hot),
         satisfied_empty=fmean(run.satisfied for run in cold),
         satisfied_warm=fmean(run.satisfied for run in hot),
-        same_rating=level,
-        reach_empty=reach_empty,
-        reach_warm=reach_warm,
-        reach_saved=bootstrap_over(len(pairs), save),
+        saved_at_same_rating=bootstrap_over(len(pairs), save),
         episodes=episodes,
     )
 

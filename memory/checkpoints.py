@@ -4,17 +4,44 @@ Knows no graph and no state. A checkpoint holds the whole state of a run after a
 """
 
 import importlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from memory.database import damage_reported, prepare_database
 from memory.packing import packed
 
 _LOSS = "the chance to resume unfinished runs and to go back in finished ones, but no picture and no result"
+
+
+_ERROR = "__error__"
+_OF_FAILURES = (_ERROR, "__error_source_node__")
+"""LangGraph's channels for a step's failure, and for which error handler is to answer it."""
+
+
+class _Saver(AsyncSqliteSaver):
+    """Keeps of a step that failed or was cancelled the failure alone.
+
+    LangGraph (1.2) hands over what the step had written until then as well. That would make the step count as
+    done when the run goes on: one that was cancelled between its work and the choice of what follows would
+    end there, with nothing left to do.
+    """
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        if any(channel == _ERROR for channel, _ in writes):
+            writes = [write for write in writes if write[0] in _OF_FAILURES]
+        await super().aput_writes(config, writes, task_id, task_path)
 
 
 @asynccontextmanager
@@ -34,7 +61,7 @@ async def open_checkpointer(path: Path) -> AsyncGenerator[AsyncSqliteSaver]:
             # and steps that run again make the same pictures. Waiting for the disk at each of a hundred
             # writes would cost a run of ten seconds half a second.
             await connection.execute("PRAGMA synchronous = NORMAL")
-            saver = AsyncSqliteSaver(connection)
+            saver = _Saver(connection)
             saver.serde = packed(saver.serde)
             await saver.setup()
             yield saver

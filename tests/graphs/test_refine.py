@@ -169,7 +169,10 @@ async def test_is_cancelled_after_the_present_step_and_resumed(studio: Studio, h
     assert home.ledger.get("cut").status == whole.status
 
 
-async def test_a_cancelled_task_leaves_a_run_that_can_be_resumed(studio: Studio, home: Home) -> None:
+@pytest.mark.parametrize("moment", range(6))
+async def test_a_cancelled_task_leaves_a_run_that_can_be_resumed(
+    moment: int, studio: Studio, home: Home
+) -> None:
     painted = asyncio.Event()
 
     def listen(event: Event) -> None:
@@ -178,6 +181,8 @@ async def test_a_cancelled_task_leaves_a_run_that_can_be_resumed(studio: Studio,
 
     task = asyncio.create_task(refine(request(), studio, home, listen, run_id="task"))
     await painted.wait()
+    for _ in range(moment):  # a step may be cancelled in its work, or while it chooses what follows
+        await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import random
 import subprocess
@@ -153,3 +154,18 @@ asyncio.run(main())
         assert "RuntimeError" in done.stderr and "set LANGGRAPH_STRICT_MSGPACK=true" in done.stderr
     else:
         assert done.stdout == "open\n", done.stderr
+
+
+async def test_of_a_step_that_failed_only_the_failure_is_kept(tmp_path: Path) -> None:
+    config: Any = {"configurable": {"thread_id": "cut"}}
+    async with open_checkpointer(tmp_path / "checkpoints.db") as saver:
+        await build().compile(checkpointer=saver).ainvoke(State(prompt="a cube"), config, durability="sync")
+        last = await saver.aget_tuple(config)
+        assert last is not None
+        cut = [("plan", Plan(words=[])), ("__error__", asyncio.CancelledError())]
+        await saver.aput_writes(last.config, cut, "failed")
+        await saver.aput_writes(last.config, [("plan", Plan(words=["a"]))], "done")
+        again = await saver.aget_tuple(config)
+    assert again is not None and again.pending_writes is not None
+    kept = {(task, channel) for task, channel, _ in again.pending_writes if task in ("failed", "done")}
+    assert kept == {("failed", "__error__"), ("done", "plan")}
