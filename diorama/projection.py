@@ -38,6 +38,7 @@ def _extents() -> dict[tuple[str, str], Vector]:
 
 
 _EXTENTS = _extents()
+_NATURAL = {shape.name: shape.natural for shape in load_vocabulary().shapes}
 
 
 def view(camera: Camera, x: float, y: float, z: float) -> Vector:
@@ -96,17 +97,19 @@ def bounds(camera: Camera, thing: Thing) -> Box:
 
 def project(scene: Scene) -> list[Seen]:
     """Every thing of the scene as seen by a perfect eye that looks through whatever hides it."""
-    return [
-        Seen(
-            shape=thing.shape,
-            colour=thing.colour,
-            pattern=thing.pattern,
-            size=thing.size,
-            box=bounds(scene.camera, thing),
-            distance=distance(scene.camera, thing),
-        )
-        for thing in scene.things
-    ]
+    return [perfectly_seen(scene.camera, thing, bounds(scene.camera, thing)) for thing in scene.things]
+
+
+def perfectly_seen(camera: Camera, thing: Thing, box: Box) -> Seen:
+    """The thing as a perfect eye sees it in `box`; a natural look has the colour that people call it by."""
+    return Seen(
+        shape=thing.shape,
+        colour=thing.colour or _NATURAL[thing.shape],
+        pattern=thing.pattern,
+        size=thing.size,
+        box=box,
+        distance=distance(camera, thing),
+    )
 
 
 def _point(camera: Camera, x: float, y: float, z: float) -> Box:

@@ -82,6 +82,8 @@ def _score_picture(total: Accuracy, things: Sequence[DetectedThing], truth: Sequ
         total.distance_error += abs(truth[i].distance - things[j].distance)
         for name in ATTRIBUTES:
             true, said = getattr(truth[i], name), getattr(things[j], name)
+            if true is None:  # a natural look that no colour names: nothing said of it is wrong
+                said = true
             total.right[name] += true == said
             if true != said:
                 total.confusion[name, true, said] += 1
