@@ -75,7 +75,7 @@ def bounds(camera: Camera, thing: Thing) -> Box:
     """The box of the whole thing in the picture, whether or not something hides it.
 
     Exact for all solids but the torus, whose tube is widened at its centre's depth (within half a pixel at
-    128).
+    128); of other things that of their own box, which they fill.
 
     Raises:
         ValueError: the thing reaches behind the camera.
@@ -86,7 +86,8 @@ def bounds(camera: Camera, thing: Thing) -> Box:
         raise ValueError(
             f"the {thing.shape} at z = {thing.z:.2f} reaches behind the camera; move it further away"
         )
-    boxes = list(_PARTS[thing.shape](camera, thing, centre, (width / 2, height / 2, depth / 2)))
+    parts = _PARTS.get(thing.shape, _cube)
+    boxes = list(parts(camera, thing, centre, (width / 2, height / 2, depth / 2)))
     return (
         min(box[0] for box in boxes),
         min(box[1] for box in boxes),
