@@ -88,6 +88,14 @@ def test_a_form_of_two_names_is_refused() -> None:
         Vocabulary.model_validate(data)
 
 
+def test_a_copy_with_other_words_knows_them() -> None:
+    assert FULL.shape_names and FULL.solids
+    fewer = FULL.model_copy(update={"shapes": FULL.shapes[:2]})
+    assert fewer.shape_names == ("sphere", "cube")
+    assert fewer.solids == {"sphere", "cube"}
+    assert FULL.model_copy() == FULL
+
+
 def test_a_sub_vocabulary_that_is_none_is_named() -> None:
     with pytest.raises(ValueError, match="no sub-vocabulary 'huge'; there are: full, solids, cpu, cpu_names"):
         load_vocabulary("huge")
