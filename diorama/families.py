@@ -22,7 +22,9 @@ from diorama.draws import (
     draw_graph,
     held_out_pairs,
 )
+from diorama.geneval_prompts import geneval_prompts
 from diorama.graph import Group, SceneGraph
+from diorama.phrases import with_article
 from diorama.vocabulary import Vocabulary
 from diorama.wording import HELD_OUT_STYLES, TEXT_LENGTH, TRAINING_STYLES, say, words
 
@@ -41,6 +43,7 @@ __all__ = [
     "dpg_rows",
     "draw_case",
     "draw_graph",
+    "geneval_cases",
     "geneval_metadata",
     "held_out_pairs",
     "word",
@@ -133,6 +136,29 @@ def cases(
     return found
 
 
+def geneval_cases(vocabulary: Vocabulary) -> list[Case]:
+    """GenEval's own prompts as cases, in its order: all 553, or those that `vocabulary` has the words for.
+
+    A case's family is its tag. `geneval_metadata` gives its line of the official file.
+    """
+    return [
+        Case(
+            id=drawn.id,
+            family=drawn.tag,
+            split="heldout",
+            prompt=drawn.prompt,
+            graph=drawn.graph,
+            style="geneval",
+        )
+        for drawn in geneval_prompts()
+        if all(
+            group.shape in vocabulary.shape_names
+            and group.colour in (None, *vocabulary.allowed_colours[group.shape])
+            for group in drawn.graph.groups
+        )
+    ]
+
+
 def geneval_metadata(case: Case) -> dict[str, object]:
     """The case as a line of GenEval's `evaluation_metadata.jsonl`.
 
@@ -201,9 +227,9 @@ def dpg_rows(case: Case) -> list[dict[str, str]]:
     names = [_name(graph, index) for index in range(len(graph.groups))]
     entities: list[int] = []
     for group, name in zip(graph.groups, names, strict=True):
-        entities.append(ask([], "entity - whole", name, f"Is there a {name}?"))
+        entities.append(ask([], "entity - whole", name, f"Is there {with_article(name)}?"))
         if group.count > 1:
-            question = f"Are there exactly {group.count} things that are a {name}?"
+            question = f"Are there exactly {group.count} things that are {with_article(name)}?"
             ask([entities[-1]], "other - count", f"{name}, =={group.count}", question)
         for attribute, detail in _DPG_DETAILS.items():
             if value := getattr(group, attribute):

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object. `x, y, z` is the centre of its box; a standing thing has y = half its height."""
+    """One object. `x, y, z` is the centre of its box; a standing thing has y = half its height.
+
+    `colour` None is the natural look of a thing that is no solid; a solid has a colour, and alone a pattern
+    other than "plain".
+    """
 
     shape: str
-    colour: str
+    colour: str | None
     pattern: str
     size: str
     x: float
