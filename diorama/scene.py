@@ -9,16 +9,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object. `x, y, z` is the centre of its box; a standing thing has y = half its height."""
+    """One object. `x, y, z` is the centre of its box; a standing thing has y = half its height.
+
+    `colour` None is the natural look of a thing that is no solid; a solid has a colour, and alone a pattern
+    other than "plain".
+    """
 
     shape: str
-    colour: str
+    colour: str | None
     pattern: str
     size: str
     x: float
     y: float
     z: float
     yaw: float
+    drawing: str | None = None
+    """Which drawing of its class a cut-out shows (see `drawings.toml`); None: the first."""
+    flip: bool = False
+    """Whether a cut-out is mirrored, left for right."""
+    roll: float = 0.0
+    """How far a cut-out leans, within its own plane: positive to the left, as seen."""
 
 
 @dataclass(frozen=True, slots=True)

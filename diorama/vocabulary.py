@@ -179,4 +179,6 @@ def _check_colours(full: Vocabulary) -> None:
         named = (*(shape.colours or ()), *((shape.natural,) if shape.natural else ()))
         if unknown := [name for name in named if name not in full.colour_names]:
             known = ", ".join(full.colour_names)
-            raise ValueError(f"{shape.name!r} names unknown colours: {', '.join(unknown)}; there are: {known}")
+            raise ValueError(
+                f"{shape.name!r} names unknown colours: {', '.join(unknown)}; there are: {known}"
+            )
