@@ -27,7 +27,6 @@ _PLACES: tuple[Place, ...] = ("left", "centre", "right")
 _HEIGHTS = ("at the top", "", "at the bottom")
 _WORST: tuple[Verdict, ...] = ("contradicts", "not_mentioned", "unclear", "matches")
 _ARTICLES = frozenset({"a", "an", "the", "another", "one"})
-_WORD = re.compile(r"[a-z]+|\d+|[.;]")
 
 
 def describe(perception: Perception) -> str:
@@ -82,8 +81,9 @@ def scan(caption: str) -> tuple[list[Mention], set[str]]:
     settings = {entry.name for entry in load_vocabulary().settings if re.search(rf"\b{entry.phrase}\b", text)}
     mentions: list[Mention] = []
     waiting: list[str] = []
-    for word in _WORD.findall(re.sub(r"in all: [^.]*", "", text)):
-        if word in _shapes():
+    found = _words().findall(re.sub(r"in all: [^.]*", "", text))
+    for place, word in enumerate(found):
+        if word in _shapes() and not (word in _values() and _is_colour(found, place)):
             before, own = _cut(waiting)
             if mentions:
                 _add_words(mentions[-1], before)
@@ -110,11 +110,22 @@ def _describe_thing(thing: DetectedThing, nearest: bool) -> str:
 
 @cache
 def _shapes() -> dict[str, str]:
-    return {
-        form: shape.name
-        for shape in load_vocabulary().shapes
-        for form in (shape.name, shape.plural, *shape.aliases)
-    }
+    return {form: shape.name for shape in load_vocabulary().shapes for form in shape.forms}
+
+
+@cache
+def _words() -> re.Pattern[str]:
+    """Names of several words, longest first, and else single words, numbers and stops."""
+    names = sorted((form for form in _shapes() if " " in form), key=len, reverse=True)
+    return re.compile(rf"\b(?:{'|'.join(names)})\b|[a-z]+|\d+|[.;]")
+
+
+def _is_colour(found: list[str], place: int) -> bool:
+    """Whether a word like "orange" is the colour there: before another name, or with no article before it."""
+    after = next((word for word in found[place + 1 :] if word in _shapes() or word not in _values()), "")
+    before = next((word for word in reversed(found[:place]) if word not in _values()), "")
+    determined = before in _ARTICLES or before in NUMBERS or before.isdigit()
+    return after in _shapes() or not determined
 
 
 @cache

@@ -94,7 +94,7 @@ def _respell(rule: Respell, draft: Draft) -> list[Change]:
     shape = next(entry for entry in load_vocabulary().shapes if entry.name == group.shape)
     start, end = spans.shape[0].start, spans.shape[0].end
     said = reading.prompt[start:end].lower()
-    pairs = [(shape.name, shape.plural), *([(shape.aliases[0], shape.aliases[1])] if shape.aliases else [])]
+    pairs = [(shape.name, shape.plural), *shape.aliases[:1]]
     forms = [
         form
         for pair in pairs

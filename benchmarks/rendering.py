@@ -22,7 +22,7 @@ from diorama.vocabulary import load_vocabulary
 
 def random_graph(rng: np.random.Generator) -> SceneGraph:
     """One of: one thing, two to six of a kind, two to four different ones, or two in a relation."""
-    shapes = [str(shape) for shape in rng.permutation(load_vocabulary().shape_names)]
+    shapes = [str(shape) for shape in rng.permutation(load_vocabulary("solids").shape_names)]
     kind = int(rng.integers(4))
     if kind == 0:
         return SceneGraph(groups=(Group(shape=shapes[0]),))
@@ -42,7 +42,7 @@ def place_all(count: int, seed: int = 0) -> tuple[list[Scene], int]:
     failed = 0
     while len(scenes) < count:
         try:
-            scenes.append(complete(random_graph(rng), rng, load_vocabulary()))
+            scenes.append(complete(random_graph(rng), rng, load_vocabulary("solids")))
         except Unplaceable:
             failed += 1
     return scenes, failed

@@ -11,6 +11,7 @@ from typing import Literal, NoReturn, cast
 from diorama.graph import INVERSE, Predicate
 from diorama.lexemes import Lexeme, Unparsable
 from diorama.nouns import Noun
+from diorama.vocabulary import Number
 
 Part = Literal["count", "colour", "pattern", "size", "shape"]
 Interval = tuple[int, int]
@@ -135,7 +136,7 @@ class SceneDraft:
         return alike[-1]
 
     def _count(self, noun: Noun) -> int | None:
-        number = cast(tuple[str, str], noun.shape.meaning)[1]
+        number = cast(tuple[str, Number], noun.shape.meaning)[1]
         determiner = noun.determiner
         if determiner is not None and determiner.kind in ("number", "more"):
             count = cast(int, determiner.meaning)
@@ -144,11 +145,12 @@ class SceneDraft:
             return count
         if determiner is not None and determiner.kind == "article" and number == "several":
             self.refuse(f"{determiner.text!r} cannot stand before {noun.shape.text!r}")
-        return 1 if number == "one" else None
+        some = determiner is not None and determiner.kind == "some"
+        return 1 if number == "one" or (number in ("either", "pair") and not some) else None
 
     def refer(self, noun: Noun, text: str) -> list[int]:
         """The groups that "the ..." means; none where it is the first mention of a new group."""
-        shape, number = cast(tuple[str, str], noun.shape.meaning)
+        shape, number = cast(tuple[str, Number], noun.shape.meaning)
         wanted = noun.wanted
         fitting = [
             index
@@ -160,7 +162,11 @@ class SceneDraft:
         exact = [
             index for index in fitting if wanted.items() <= self.groups[index].attributes.items()
         ] or fitting
-        matching = [index for index in exact if self.several(index) == (number == "several")]
+        matching = [
+            index for index in exact if number == "either" or self.several(index) == (number == "several")
+        ]
+        if number == "pair" and not matching:
+            matching = exact
         if noun.determiner is not None:
             matching = [index for index in matching if self.groups[index].count == noun.determiner.meaning]
         if noun.ordinal is not None:

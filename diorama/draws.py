@@ -60,20 +60,26 @@ def held_out_pairs(vocabulary: Vocabulary) -> frozenset[tuple[str, str]]:
     A pair is held out by the hash of its two words, unless its shape or its colour would be left with one
     partner.
     """
-    return _held_out_pairs(vocabulary.colour_names, vocabulary.shape_names)
+    allowed = vocabulary.allowed_colours
+    return _held_out_pairs(tuple(allowed), tuple(allowed.values()))
 
 
 @cache
-def _held_out_pairs(colours: tuple[str, ...], shapes: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+def _held_out_pairs(
+    shapes: tuple[str, ...], allowed: tuple[tuple[str, ...], ...]
+) -> frozenset[tuple[str, str]]:
+    colours_of = dict(zip(shapes, allowed, strict=True))
+
     def rank(pair: tuple[str, str]) -> int:
         return sha256(f"{_PAIR_SALT} {pair[0]} {pair[1]}".encode()).digest()[0]
 
     held: set[tuple[str, str]] = set()
     for pair in sorted(
-        ((colour, shape) for colour in colours for shape in shapes), key=lambda pair: (rank(pair), pair)
+        ((colour, shape) for shape, colours in colours_of.items() for colour in colours),
+        key=lambda pair: (rank(pair), pair),
     ):
         rivals = sum(colour == pair[0] for colour, _ in held), sum(shape == pair[1] for _, shape in held)
-        if rank(pair) < 26 and rivals[0] + 2 < len(shapes) and rivals[1] + 2 < len(colours):
+        if rank(pair) < 26 and rivals[0] + 2 < len(shapes) and rivals[1] + 2 < len(colours_of[pair[1]]):
             held.add(pair)
     return frozenset(held)
 
@@ -81,14 +87,15 @@ def _held_out_pairs(colours: tuple[str, ...], shapes: tuple[str, ...]) -> frozen
 def available_families(vocabulary: Vocabulary) -> tuple[Family, ...]:
     """The families of `FAMILIES` that have enough words in this vocabulary."""
     shapes, colours = len(vocabulary.shapes) > 1, len(vocabulary.colours) > 1
-    looks = len(vocabulary.patterns) > 1 or len(vocabulary.sizes) > 1
+    looks = (len(vocabulary.patterns) > 1 and vocabulary.solids) or len(vocabulary.sizes) > 1
+    colourable = len(_colourable(vocabulary)) if colours else 0
     needs = {
         "two_object": shapes,
         "position": shapes,
         "depth": shapes,
-        "colors": colours,
-        "color_attr": shapes and colours,
-        "patterns": looks,
+        "colors": colourable > 0,
+        "color_attr": colourable > 1,
+        "patterns": bool(looks),
         "dense": shapes and colours,
     }
     return tuple(family for family in FAMILIES if needs.get(family, True))
@@ -110,6 +117,17 @@ def draw_graph(family: Family, rng: Random, vocabulary: Vocabulary, split: Split
     return _Draw(rng, vocabulary, split).graph(family)
 
 
+def _colourable(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The shapes that have a choice of colours in training, as far as the vocabulary has one."""
+    held = held_out_pairs(vocabulary)
+    least = min(2, len(vocabulary.colours))
+    return tuple(
+        shape
+        for shape, colours in vocabulary.allowed_colours.items()
+        if sum((colour, shape) not in held for colour in colours) >= least
+    )
+
+
 class _Draw:
     """Draws groups and relations from one vocabulary for one split."""
 
@@ -117,6 +135,7 @@ class _Draw:
         self.rng = rng
         self.vocabulary = vocabulary
         self.held = held_out_pairs(vocabulary)
+        self.colourable = _colourable(vocabulary)
         # Whether a held-out pair must still be shown; the first coloured group does.
         self.due = split == "heldout" and bool(self.held) and rng.random() < HELD_OUT_PAIR_SHARE
 
@@ -132,7 +151,7 @@ class _Draw:
                     groups=(Group(shape=rng.choice(vocabulary.shape_names), count=rng.randint(2, 4)),)
                 )
             case "colors":
-                return SceneGraph(groups=(self.group(rng.choice(vocabulary.shape_names)),))
+                return SceneGraph(groups=(self.group(rng.choice(self.colourable)),))
             case "position" | "depth":
                 groups = tuple(Group(shape=shape) for shape in self.shapes(2))
                 predicate = rng.choice(_FLAT if family == "position" else _DEEP)
@@ -151,47 +170,62 @@ class _Draw:
     def shapes(self, count: int) -> list[str]:
         return self.rng.sample(self.vocabulary.shape_names, count)
 
-    def group(self, shape: str, count: int = 1, looks: float = 0.0, not_colour: str | None = None) -> Group:
-        """A coloured group of `shape`, or of a held-out pair when one is due.
+    def group(
+        self,
+        shape: str,
+        count: int = 1,
+        looks: float = 0.0,
+        not_colour: str | None = None,
+        solid: bool = False,
+    ) -> Group:
+        """A coloured group of `shape`, or of a held-out pair when one is due (of a solid where it has to be).
 
-        `looks` is the chance of a size and of a pattern.
+        `looks` is the chance of a size and of a pattern. A thing that may not be coloured stays without.
         """
         rng = self.rng
-        pairs = [(colour, shape) for colour in self.vocabulary.colour_names if colour != not_colour]
+        pairs = [(colour, shape) for colour in self.vocabulary.allowed_colours[shape] if colour != not_colour]
         pairs = [pair for pair in pairs if pair not in self.held]
-        if self.due and (due := [pair for pair in self.held if pair[0] != not_colour]):
+        due = [pair for pair in self.held if pair[0] != not_colour] if self.due else []
+        if due := [pair for pair in due if not solid or pair[1] in self.vocabulary.solids]:
             pairs = sorted([pair for pair in due if pair[1] == shape] or due)
             self.due = False
-        colour, shape = rng.choice(pairs)
+        colour: str | None = None
+        if pairs:
+            colour, shape = rng.choice(pairs)
         named = colour if len(self.vocabulary.colours) > 1 else None
-        return Group(shape=shape, count=count, colour=named, **self.looks(looks))
+        return Group(shape=shape, count=count, colour=named, **self.looks(looks, shape))
 
-    def looks(self, chance: float) -> dict[str, str]:
-        """A size and a pattern, each with this chance, where the vocabulary has a choice of them."""
+    def looks(self, chance: float, shape: str) -> dict[str, str]:
+        """A size and a pattern, each with this chance, where vocabulary and shape have a choice of them."""
         found: dict[str, str] = {}
         if len(self.vocabulary.sizes) > 1 and self.rng.random() < chance:
             found["size"] = self.rng.choice(self.vocabulary.size_names)
         patterns = [name for name in self.vocabulary.pattern_names if name != "plain"]
-        if len(self.vocabulary.patterns) > 1 and self.rng.random() < chance:
+        patterned = len(self.vocabulary.patterns) > 1 and shape in self.vocabulary.solids
+        if patterned and self.rng.random() < chance:
             found["pattern"] = self.rng.choice(patterns)
         return found
 
     def two_coloured(self) -> tuple[Group, Group]:
-        first = self.group(self.rng.choice(self.vocabulary.shape_names))
-        others = [shape for shape in self.vocabulary.shape_names if shape != first.shape]
+        first = self.group(self.rng.choice(self.colourable))
+        others = [shape for shape in self.colourable if shape != first.shape]
         second = self.group(self.rng.choice(others), not_colour=first.colour)
         return (first, second) if self.rng.random() < 0.5 else (second, first)
 
     def patterns(self) -> SceneGraph:
         """One or two things, each with a size or a pattern."""
+        vocabulary = self.vocabulary
+        several_sizes = len(vocabulary.sizes) > 1
+        shapes = [name for name in vocabulary.shape_names if several_sizes or name in vocabulary.solids]
         groups: list[Group] = []
-        for _ in range(min(len(self.vocabulary.shapes), self.rng.randint(1, 2))):
+        for _ in range(min(len(shapes), self.rng.randint(1, 2))):
             used = {group.shape for group in groups}
-            shape = self.rng.choice([name for name in self.vocabulary.shape_names if name not in used])
-            looks = self.looks(0.5)
+            shape = self.rng.choice([name for name in shapes if name not in used])
+            looks = self.looks(0.5, shape)
             while not looks:
-                looks = self.looks(0.5)
-            group = self.group(shape) if self.due or self.rng.random() < 0.5 else Group(shape=shape)
+                looks = self.looks(0.5, shape)
+            coloured = self.due or self.rng.random() < 0.5
+            group = self.group(shape, solid="pattern" in looks) if coloured else Group(shape=shape)
             groups.append(group.model_copy(update=looks))
         return SceneGraph(groups=tuple(groups))
 

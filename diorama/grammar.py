@@ -164,12 +164,11 @@ def _phrases_of_number() -> Iterator[tuple[str, Kind, Meaning]]:
 
 def _phrases_of_vocabulary(vocabulary: Vocabulary) -> Iterator[tuple[str, Kind, Meaning]]:
     for shape in vocabulary.shapes:
-        yield shape.name, "shape", (shape.name, "one")
-        for plural in (shape.plural, f"{shape.name}s"):
-            yield plural, "shape", (shape.name, "several")
-        for alias in shape.aliases:
-            several = alias.endswith("s") or alias == "tori"
-            yield alias, "shape", (shape.name, "several" if several else "one")
+        for form, number in shape.forms.items():
+            yield form, "shape", (shape.name, number)
+            # Else "a pair of" would be the number two.
+            if form.startswith("pair of "):
+                yield f"a {form}", "shape", (shape.name, number)
     for colour in vocabulary.colour_names:
         yield colour, "attribute", ("colour", colour)
     for pattern in vocabulary.pattern_names:
@@ -226,5 +225,9 @@ def phrases(key: Hashable) -> PhraseTable:
 
 @cache
 def phrase_words(key: Hashable) -> frozenset[str]:
-    """All words that occur in a phrase; `key` is the vocabulary."""
-    return frozenset(word for entries in phrases(key).values() for phrase, _, _ in entries for word in phrase)
+    """All words that occur in a phrase that is not a name; `key` is the vocabulary.
+
+    A part of a name ("bat" of "baseball bat") means nothing by itself.
+    """
+    entries = (entry for found in phrases(key).values() for entry in found)
+    return frozenset(word for phrase, kind, _ in entries if kind != "shape" for word in phrase)

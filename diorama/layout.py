@@ -10,9 +10,10 @@ from math import atan, hypot, tan
 import numpy as np
 
 from diorama.graph import Predicate, SceneGraph
-from diorama.projection import Box, bounds, distance, extent
+from diorama.projection import Box, bounds, extent, perfectly_seen
 from diorama.scene import Camera, Thing
 from diorama.truth import CLEAR_POSITION, Seen, relation_margin
+from diorama.vocabulary import load_vocabulary
 
 CLEAR_DISTANCE = 0.4
 """In front and behind need this margin (world units) rather than `CLEAR_POSITION`."""
@@ -38,7 +39,7 @@ class Attributes:
 
     group: int
     shape: str
-    colour: str
+    colour: str | None
     pattern: str
     size: str
 
@@ -110,9 +111,7 @@ class Layout:
             box = bounds(self.camera, thing)
             if box[0] < _BORDER or box[1] < _BORDER or box[2] > 1 - _BORDER or box[3] > 1 - _BORDER:
                 continue
-            seen = Seen(
-                thing.shape, thing.colour, thing.pattern, thing.size, box, distance(self.camera, thing)
-            )
+            seen = perfectly_seen(self.camera, thing, box)
             if self._fits_in(thing, seen, attributes.group):
                 self.things.append(thing)
                 self.seen.append(seen)
@@ -126,7 +125,7 @@ class Layout:
         z = self.near + (self.far - self.near) * _share(ahead, rng)
         if not level.free:
             z = 0.5 * z + 0.25 * (self.near + self.far)
-        yaw = (rng.random() - 0.5) * (0.9 if attributes.shape == "torus" else 1.5)
+        yaw = (rng.random() - 0.5) * _TURNS.get(attributes.shape, 1.5)
         thing = Thing(
             attributes.shape, attributes.colour, attributes.pattern, attributes.size, 0.0, 0.0, z, yaw
         )
@@ -176,6 +175,9 @@ class Layout:
         return True
 
 
+_ROUND = ("sphere", "cylinder", "cone", "torus")
+_TURNS = {shape.name: 0.5 for shape in load_vocabulary().shapes if shape.kind == "cutout"} | {"torus": 0.9}
+"""How far things may be turned, from one side to the other (radians), that must be seen from the front."""
 _SINE, _COSINE = 0.174, 0.985
 """Of the mean pitch: good enough for where to try; what counts is measured on the exact projection."""
 
@@ -196,7 +198,7 @@ def _height_at(camera: Camera, z: float, v: float) -> float:
 def _radius(thing: Thing) -> float:
     """Of the upright cylinder around the thing."""
     width, _, depth = extent(thing)
-    return hypot(width, depth) / 2 if thing.shape in ("cube", "pyramid") else width / 2
+    return width / 2 if thing.shape in _ROUND else hypot(width, depth) / 2
 
 
 def _clear(a: Seen, predicate: Predicate, b: Seen) -> bool:

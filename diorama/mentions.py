@@ -109,9 +109,7 @@ class SentenceMentions:
             text = " ".join(part.text for part in self.lexemes[start:after])
             groups = [scene.nth(cast(int, self.lexemes[start + 1].meaning), text)]
             if single and scene.several(groups[0]):
-                scene.refuse(
-                    f"{text!r} would be one of several {scene.groups[groups[0]].shape}s: name it by itself"
-                )
+                scene.refuse(f"{text!r} would be one of several {scene.name(groups[0])!r}: name it by itself")
         else:
             return False
         self.at = after

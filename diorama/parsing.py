@@ -4,15 +4,16 @@ It reads every wording of every style back to the same graph. It never guesses: 
 make no scene are errors that name them. It knows nothing about pictures.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from graphlib import CycleError, TopologicalSorter
 from itertools import permutations, product
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
 from diorama.drafts import Interval, Mark, Part, SceneDraft, Sentence
 from diorama.graph import INVERSE, MAX_THINGS, Group, Predicate, Relation, SceneGraph
+from diorama.homonyms import homonyms, settle
 from diorama.lexemes import UnknownWords, Unparsable, lex
 from diorama.reading import read
 from diorama.vocabulary import Vocabulary, load_vocabulary
@@ -96,11 +97,14 @@ def parse(prompt: str, vocabulary: Vocabulary | None = None) -> Parsed:
 
     Raises:
         UnknownWords: words that the world does not know; all of them are named.
-        Unparsable: known words that make no scene, a contradiction, or more than six things.
+        Unparsable: known words that make no scene, a contradiction, a colour or pattern that a thing cannot
+            have, or more than six things.
     """
-    scene = read(prompt, lex(prompt, load_vocabulary() if vocabulary is None else vocabulary))
+    vocabulary = load_vocabulary() if vocabulary is None else vocabulary
+    key = cast(Hashable, cast(object, vocabulary))
+    scene = read(prompt, settle(lex(prompt, vocabulary), homonyms(key)))
     graph = SceneGraph(
-        groups=_groups(scene),
+        groups=_groups(scene, vocabulary),
         relations=tuple(Relation(subject=a, predicate=name, object=b) for a, name, b in scene.relations),
         setting=scene.setting,
     )
@@ -177,7 +181,7 @@ def _renumbered(
     return sorted((places[a], name, places[b]) for a, name, b in relations)
 
 
-def _groups(scene: SceneDraft) -> tuple[Group, ...]:
+def _groups(scene: SceneDraft, vocabulary: Vocabulary) -> tuple[Group, ...]:
     if not scene.groups:
         scene.refuse("it names no thing")
     groups: list[Group] = []
@@ -186,6 +190,8 @@ def _groups(scene: SceneDraft) -> tuple[Group, ...]:
             scene.refuse(f"how many of {scene.name(index)!r}? say one to six")
         if not 1 <= draft.count <= MAX_THINGS:
             scene.refuse(f"a scene shows one to six things, not {draft.count}")
+        if (why := vocabulary.objection(draft.shape, draft.attributes)) is not None:
+            scene.refuse(why)
         groups.append(Group(shape=draft.shape, count=draft.count, **draft.attributes))
     total = sum(group.count for group in groups)
     if total > MAX_THINGS:

@@ -36,7 +36,8 @@ def complete(graph: SceneGraph, rng: np.random.Generator, vocabulary: Vocabulary
     Things overlap in the picture only where one is asked to be in front of or behind the other.
 
     Raises:
-        ValueError: the graph names a word that is not in `vocabulary`.
+        ValueError: the graph names a word that is not in `vocabulary`, or gives a thing a colour or a pattern
+            that it cannot have.
         Unplaceable: the relations contradict each other, or no arrangement was found within a bounded
             number of tries.
     """
@@ -76,6 +77,10 @@ def _check_words(graph: SceneGraph, vocabulary: Vocabulary) -> None:
     for kind, word, names in words:
         if word is not None and word not in names:
             raise ValueError(f"unknown {kind} {word!r}; this vocabulary has: {', '.join(names)}")
+    for group in graph.groups:
+        looks = {"colour": group.colour, "pattern": group.pattern}
+        if (why := vocabulary.objection(group.shape, looks)) is not None:
+            raise ValueError(why)
 
 
 def _camera(rng: np.random.Generator) -> Camera:
@@ -122,17 +127,19 @@ def _draw_attributes(
     """Attributes of every thing in group order; None if two groups of one shape could be taken for each
     other.
     """
-    drawn = [
-        Attributes(
-            index,
-            group.shape,
-            group.colour or _pick(vocabulary.colour_names, rng),
-            group.pattern or _pick_pattern(vocabulary.pattern_names, rng),
-            group.size or _pick(vocabulary.size_names, rng),
-        )
-        for index, group in enumerate(graph.groups)
-        for _ in range(group.count)
-    ]
+    coloured = {group.shape for group in graph.groups if group.colour is not None}
+    drawn: list[Attributes] = []
+    for index, group in enumerate(graph.groups):
+        solid = group.shape in vocabulary.solids
+        # Beside a red apple "an apple" is not left natural: that is red too, and either could be meant.
+        natural = not solid and group.shape not in coloured
+        for _ in range(group.count):
+            colour = group.colour
+            if colour is None and not natural:
+                colour = _pick(vocabulary.allowed_colours[group.shape], rng)
+            pattern = group.pattern or (_pick_pattern(vocabulary.pattern_names, rng) if solid else "plain")
+            size = group.size or _pick(vocabulary.size_names, rng)
+            drawn.append(Attributes(index, group.shape, colour, pattern, size))
     for i, first in enumerate(graph.groups):
         for j in range(i + 1, len(graph.groups)):
             second = graph.groups[j]

@@ -38,6 +38,7 @@ def _extents() -> dict[tuple[str, str], Vector]:
 
 
 _EXTENTS = _extents()
+_NATURAL = {shape.name: shape.natural for shape in load_vocabulary().shapes}
 
 
 def view(camera: Camera, x: float, y: float, z: float) -> Vector:
@@ -74,7 +75,7 @@ def bounds(camera: Camera, thing: Thing) -> Box:
     """The box of the whole thing in the picture, whether or not something hides it.
 
     Exact for all solids but the torus, whose tube is widened at its centre's depth (within half a pixel at
-    128).
+    128); of other things that of their own box, which they fill.
 
     Raises:
         ValueError: the thing reaches behind the camera.
@@ -85,7 +86,8 @@ def bounds(camera: Camera, thing: Thing) -> Box:
         raise ValueError(
             f"the {thing.shape} at z = {thing.z:.2f} reaches behind the camera; move it further away"
         )
-    boxes = list(_PARTS[thing.shape](camera, thing, centre, (width / 2, height / 2, depth / 2)))
+    parts = _PARTS.get(thing.shape, _cube)
+    boxes = list(parts(camera, thing, centre, (width / 2, height / 2, depth / 2)))
     return (
         min(box[0] for box in boxes),
         min(box[1] for box in boxes),
@@ -96,17 +98,19 @@ def bounds(camera: Camera, thing: Thing) -> Box:
 
 def project(scene: Scene) -> list[Seen]:
     """Every thing of the scene as seen by a perfect eye that looks through whatever hides it."""
-    return [
-        Seen(
-            shape=thing.shape,
-            colour=thing.colour,
-            pattern=thing.pattern,
-            size=thing.size,
-            box=bounds(scene.camera, thing),
-            distance=distance(scene.camera, thing),
-        )
-        for thing in scene.things
-    ]
+    return [perfectly_seen(scene.camera, thing, bounds(scene.camera, thing)) for thing in scene.things]
+
+
+def perfectly_seen(camera: Camera, thing: Thing, box: Box) -> Seen:
+    """The thing as a perfect eye sees it in `box`; a natural look has the colour that people call it by."""
+    return Seen(
+        shape=thing.shape,
+        colour=thing.colour or _NATURAL[thing.shape],
+        pattern=thing.pattern,
+        size=thing.size,
+        box=box,
+        distance=distance(camera, thing),
+    )
 
 
 def _point(camera: Camera, x: float, y: float, z: float) -> Box:

@@ -18,7 +18,7 @@ from torch import Tensor
 from diorama.backdrop import NEUTRAL, backdrops
 from diorama.casting import Hits, Owner, cast
 from diorama.graph import MAX_THINGS
-from diorama.projection import bounds, corners, distance, extent
+from diorama.projection import bounds, corners, extent, perfectly_seen
 from diorama.scene import Camera, Light, Scene, Thing
 from diorama.shading import looks, shade_hits
 from diorama.truth import Seen
@@ -118,7 +118,7 @@ def seen(scenes: Sequence[Scene], rendering: Rendering) -> list[list[Seen]]:
     fractions = rendering.boxes.cpu().numpy() / rendering.rgb.shape[-1]
     return [
         [
-            Seen(thing.shape, thing.colour, thing.pattern, thing.size, box, distance(scene.camera, thing))
+            perfectly_seen(scene.camera, thing, box)
             for thing, row in zip(scene.things, rows, strict=False)
             if not isnan((box := (float(row[0]), float(row[1]), float(row[2]), float(row[3])))[0])
         ]

@@ -74,6 +74,7 @@ def looks(scenes: Sequence[Scene], owners: Sequence[Owner], device: torch.device
 
 
 def _looks(light: Light, thing: Thing) -> Looks:
+    assert thing.colour is not None  # only a thing that is no solid can look natural
     colour = _COLOURS[thing.colour]
     turn = (cos(thing.yaw), sin(thing.yaw))
     pattern = float(_PATTERNS[thing.pattern])

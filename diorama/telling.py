@@ -36,11 +36,7 @@ def _forms() -> dict[str, tuple[str, str]]:
 @cache
 def _other_forms() -> dict[str, tuple[str, str]]:
     """(singular, plural) by each shape's first alias, where it has one."""
-    found = dict(_forms())
-    for shape in load_vocabulary().shapes:
-        if len(shape.aliases) >= 2:
-            found[shape.name] = (shape.aliases[0], shape.aliases[1])
-    return found
+    return _forms() | {shape.name: shape.aliases[0] for shape in load_vocabulary().shapes if shape.aliases}
 
 
 def join(parts: Sequence[str]) -> str:
@@ -121,7 +117,8 @@ class Telling:
             other
             for other in self.told
             if graph.groups[other].shape == group.shape
-            and (graph.groups[other].count > 1) == (group.count > 1)
+            # One sheep and two sheep are both "the sheep".
+            and self._noun(graph.groups[other]) == noun
         ]
         late = self.style.noun == "bare"
         if len(rivals) == 1 and (late or not self.style.full_recall):

@@ -39,7 +39,7 @@ class Sighting(Protocol):
         ...
 
     @property
-    def colour(self) -> str:
+    def colour(self) -> str | None:
         """See `Seen`."""
         ...
 
@@ -74,11 +74,12 @@ class Seen:
     """One thing as seen in a picture.
 
     `box` is (left, top, right, bottom) in fractions of the picture's width and height, y down. `distance` is
-    from the camera in world units.
+    from the camera in world units. `colour` None is a natural look that no single colour names: it is none of
+    those that may be asked for.
     """
 
     shape: str
-    colour: str
+    colour: str | None
     pattern: str
     size: str
     box: tuple[float, float, float, float]
@@ -148,9 +149,8 @@ def mismatches(graph: SceneGraph, seen: Sequence[Seen], setting: str | None = No
         found += _group_mismatches(index, group, seen, members[index])
     for position in extra:
         thing = seen[position]
-        found.append(
-            Mismatch("extra", None, None, "nothing else", f"{thing.colour} {thing.shape}", (position,))
-        )
+        name = " ".join(filter(None, (thing.colour, thing.shape)))
+        found.append(Mismatch("extra", None, None, "nothing else", name, (position,)))
     for index, relation in enumerate(graph.relations):
         pairs = [(a, b) for a in members[relation.subject] for b in members[relation.object]]
         wrong = [(a, b) for a, b in pairs if relation_margin(seen[a], relation.predicate, seen[b]) <= 0]
@@ -225,6 +225,6 @@ def _group_mismatches(
             position for position in members if wanted is not None and getattr(seen[position], name) != wanted
         ]
         if wanted is not None and wrong:
-            values = " and ".join(sorted({str(getattr(seen[position], name)) for position in wrong}))
+            values = " and ".join(sorted({getattr(seen[position], name) or "natural" for position in wrong}))
             found.append(Mismatch(name, index, None, wanted, values, tuple(wrong)))
     return found

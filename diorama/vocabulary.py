@@ -5,6 +5,7 @@ renderer.
 """
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib import resources
 from typing import Annotated, Literal, Self
@@ -13,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Rgb = tuple[Unit, Unit, Unit]
-Number = Literal["one", "several", "either"]
-"""How many a form of a noun means: "sheep" means either."""
+Number = Literal["one", "several", "either", "pair"]
+"""How many a form of a noun means. "Sheep" means either; "scissors" are one pair, but are counted too."""
 
 
 class _Entry(BaseModel):
@@ -56,9 +57,8 @@ class Shape(_Entry):
         for plural in (self.plural, self.naive_plural, *self.plurals):
             found[plural] = "either" if plural == self.name else "several"
         for one, several in self.aliases:
-            # "Two scissors" and "a scissors" are both said of what properly comes in pairs.
             if several == self.plural:
-                found[self.name] = "either"
+                found[self.name] = "pair"
             found |= {one: "one", several: "several"}
         return found
 
@@ -131,6 +131,20 @@ class Vocabulary(BaseModel, frozen=True, extra="forbid"):
             for shape in self.shapes
         }
 
+    def objection(self, shape: str, looks: Mapping[str, str | None]) -> str | None:
+        """Why a thing of this shape cannot have `looks` (values by "colour" and "pattern"), and the way out.
+
+        None where it can.
+        """
+        colour, pattern = looks.get("colour"), looks.get("pattern")
+        allowed = self.allowed_colours[shape]
+        if colour is not None and colour not in allowed:
+            way_out = f"it may be {', '.join(allowed)}" if allowed else "leave the colour out"
+            return f"{_with_article(shape)} cannot be {colour}: {way_out}"
+        if pattern not in (None, "plain") and shape not in self.solids:
+            return f"{_with_article(shape)} cannot be {pattern}: only solids take patterns, leave it out"
+        return None
+
     @cached_property
     def solids(self) -> frozenset[str]:
         """The shapes that take patterns, and that have a colour even where none is asked for."""
@@ -147,6 +161,10 @@ class Vocabulary(BaseModel, frozen=True, extra="forbid"):
                         "take it from the plurals or aliases of one"
                     )
         return self
+
+
+def _with_article(text: str) -> str:
+    return f"an {text}" if text[0] in "aeiou" else f"a {text}"
 
 
 @cache
@@ -179,6 +197,4 @@ def _check_colours(full: Vocabulary) -> None:
         named = (*(shape.colours or ()), *((shape.natural,) if shape.natural else ()))
         if unknown := [name for name in named if name not in full.colour_names]:
             known = ", ".join(full.colour_names)
-            raise ValueError(
-                f"{shape.name!r} names unknown colours: {', '.join(unknown)}; there are: {known}"
-            )
+            raise ValueError(f"{shape.name!r} names no colours: {', '.join(unknown)}; there are: {known}")

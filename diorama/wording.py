@@ -78,7 +78,9 @@ def find_style(name: str) -> Style:
 
 @cache
 def lexicon(vocabulary: Vocabulary | None = None) -> tuple[str, ...]:
-    """Every word token that any style can say about `vocabulary` (None: the full one), sorted."""
+    """Every word token that any style can say about `vocabulary` (None: the full one), and those of the other
+    forms of its names that are read; sorted.
+    """
     full = vocabulary or load_vocabulary()
     found: set[str] = set(words(GRAMMAR))
     for style in STYLES.values():
@@ -89,7 +91,7 @@ def lexicon(vocabulary: Vocabulary | None = None) -> tuple[str, ...]:
     found.update(words(" ".join([*PLACES.values(), *(text for pair in OF_IT.values() for text in pair)])))
     found.update(words(" ".join([*NUMBERS, *ORDINALS, "1 2 3 4 5 6"])))
     for shape in full.shapes:
-        found.update(words(" ".join([shape.name, shape.plural, *shape.aliases])))
+        found.update(words(" ".join(shape.forms)))
     for entry in (*full.colours, *full.patterns, *full.sizes):
         found.update(words(f"{entry.name} {PATTERN_NOUNS.get(entry.name, '')}"))
     for setting in full.settings:

@@ -16,7 +16,7 @@ from diorama.sheet import contact_sheet
 from diorama.truth import mismatches
 from diorama.vocabulary import load_vocabulary
 
-VOCABULARY = load_vocabulary()
+VOCABULARY = load_vocabulary("solids")
 CAMERA = Camera(0.0, 2.2, 8.5, 0.175, 2.26)
 LIGHT = Light(-0.6, 0.9, 0.63)
 

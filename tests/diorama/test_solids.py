@@ -6,7 +6,7 @@ from diorama.shading import shade, tint
 from diorama.solids import HITS, SURFACES, Point
 from diorama.vocabulary import Colour, load_vocabulary
 
-VOCABULARY = load_vocabulary()
+VOCABULARY = load_vocabulary("solids")
 
 
 @pytest.mark.parametrize("shape", VOCABULARY.shape_names)

@@ -20,7 +20,15 @@ from torch import Tensor, nn
 from diorama.vocabulary import Vocabulary, load_vocabulary
 from models.embedded.painter import build_autoencoder, decode, encode
 from models.embedded.profiles import AUTOENCODER, ProfileName
-from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
+from models.embedded.training.loop import (
+    IGNORED,
+    Losses,
+    Training,
+    generator,
+    optimisers,
+    schedule,
+    torch_generator,
+)
 from models.embedded.training.stream import Pictures, PictureStream
 
 SEED = 303
@@ -167,21 +175,22 @@ def losses(
     shape = F.cross_entropy(
         read.permute(0, 2, 3, 1)[here][:, 1 : 1 + count], shapes.to(n.device)[n, grid[here]]
     )
-    colour = F.cross_entropy(
-        read.permute(0, 2, 3, 1)[here][:, 1 + count :], colours.to(n.device)[n, grid[here]]
-    )
+    colours = colours.to(n.device)[n, grid[here]]
+    logits = read.permute(0, 2, 3, 1)[here][:, 1 + count :]
+    told = bool((colours != IGNORED).any())
+    colour = F.cross_entropy(logits, colours, ignore_index=IGNORED) if told else 0 * logits.sum()
     result["reader"] = 0.05 * (presence + shape + colour)
     return result
 
 
 def _class_tables(words: Vocabulary, batch: Pictures) -> tuple[Tensor, Tensor]:
-    """Class indices (pictures, 8) of shape and colour by instance id."""
+    """Class indices (pictures, 8) of shape and colour by instance id; a natural look may have no colour."""
     shapes = torch.zeros(len(batch.seen), 8, dtype=torch.long)
     colours = torch.zeros(len(batch.seen), 8, dtype=torch.long)
     for n, things in enumerate(batch.seen):
         for k, thing in enumerate(things):
             shapes[n, k] = words.shape_names.index(thing.shape)
-            colours[n, k] = words.colour_names.index(thing.colour)
+            colours[n, k] = IGNORED if thing.colour is None else words.colour_names.index(thing.colour)
     return shapes, colours
 
 

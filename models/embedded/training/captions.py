@@ -112,11 +112,13 @@ def tell_more(
     return graph.model_copy(update={"groups": groups, "relations": relations})
 
 
-def _name_colour(classes: Classes, words: Vocabulary) -> str:
-    return words.colour_names[int(np.bincount(classes).argmax())]
+def _name_colour(classes: Classes, words: Vocabulary) -> str | None:
+    """The colour of most tokens; None for a natural look, which has no word."""
+    most = int(np.bincount(classes).argmax())
+    return words.colour_names[most] if most < len(words.colours) else None
 
 
-def _colour(group: Group, colour: str, words: Vocabulary) -> Group:
+def _colour(group: Group, colour: str | None, words: Vocabulary) -> Group:
     if group.colour is not None or (colour, group.shape) in held_out_pairs(words):
         return group
     return group.model_copy(update={"colour": colour})

@@ -22,6 +22,9 @@ from models.embedded.training.team import Team
 
 Losses = Mapping[str, Tensor]
 
+IGNORED = -100
+"""The class index of what has no word, such as the colour of a natural look; it teaches nothing."""
+
 
 def generator(seed: int, step: int, stream: int = 0) -> np.random.Generator:
     """The random numbers of one step, independent of all other steps, seeds and streams."""

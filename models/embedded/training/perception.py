@@ -24,7 +24,7 @@ from models.embedded.perception import (
 )
 from models.embedded.profiles import CRITIC, JUDGE, ProfileName, perception_config
 from models.embedded.training.accuracy import score_perceptions
-from models.embedded.training.loop import Losses, Training, optimisers, schedule, torch_generator
+from models.embedded.training.loop import IGNORED, Losses, Training, optimisers, schedule, torch_generator
 from models.embedded.training.stream import Pictures, PictureStream, augment
 
 SEEDS = {"critic": 101, "judge": 202}
@@ -45,7 +45,7 @@ def train(
     resume: bool = True,
     device: str = "cpu",
     degrade: Degrade | None = None,
-    vocabulary: str = "full",
+    vocabulary: str = "solids",
 ) -> Path:
     """Train one perception network and save it in `out`; returns the folder.
 
@@ -118,7 +118,7 @@ def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str,
         presence (N, 16, 16): a Gaussian bump at each centre for the centre detector, 0 or 1 for voting cells;
         cells (M, 3): picture, row and column of every cell that predicts a thing; and per such cell box (M,
         4) as corners in fractions, distance (M,) as a logarithm, and a class index (M,) per attribute;
-        setting (N,).
+        setting (N,). A class index is IGNORED where the thing's look has no word.
     """
     count = len(batch.seen)
     presence = torch.zeros(count, GRID, GRID)
@@ -155,7 +155,8 @@ def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str,
         "setting": torch.tensor([config.settings.index(scene.setting) for scene in batch.scenes]),
     }
     for name in ATTRIBUTES:
-        index = {word: i for i, word in enumerate(config.names(name))}
+        # A natural look that no colour names teaches no colour.
+        index = {None: IGNORED} | {word: i for i, word in enumerate(config.names(name))}
         result[name] = torch.tensor([index[getattr(thing, name)] for thing in things], dtype=torch.long)
     return {name: value.to(device) for name, value in result.items()}
 
@@ -174,7 +175,11 @@ def losses(
         maps["distance"][picture, 0, row, column], wanted["distance"], beta=0.05
     )
     for name in ATTRIBUTES:
-        result[name] = F.cross_entropy(maps[name][picture, :, row, column], wanted[name])
+        logits = maps[name][picture, :, row, column]
+        told = bool((wanted[name] != IGNORED).any())
+        result[name] = (
+            F.cross_entropy(logits, wanted[name], ignore_index=IGNORED) if told else 0 * logits.sum()
+        )
     result["setting"] = 0.3 * F.cross_entropy(maps["setting"], wanted["setting"])
     return result
 

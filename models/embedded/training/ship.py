@@ -44,7 +44,7 @@ def ship_perception(
         NotBetter: the shipped one reads as many whole scenes.
     """
     perceiver = load_perceiver(source)
-    clean = measure_perception(perceiver, "full", pictures)
+    clean = measure_perception(perceiver, "solids", pictures)
     card: Card = {
         "part": part,
         "score": clean.headline["whole_scene"],
