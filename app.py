@@ -184,7 +184,7 @@ def evaluate_memory(
 
 @evaluate.command("diorama")
 def evaluate_diorama(
-    prompts: Annotated[str, typer.Option(help="heldout or train.")] = "heldout",
+    prompts: Annotated[str, typer.Option(help="heldout, train or geneval (its own prompts).")] = "heldout",
     images: Annotated[int, typer.Option(min=1, max=1000, help="Pictures per prompt and arm.")] = 12,
     count: Annotated[int, typer.Option(min=1, help="Prompts in all.")] = 200,
     arms: Annotated[str, typer.Option(help="What to compare.")] = "single,best_of_n,rewrite_best_of_n,loop",

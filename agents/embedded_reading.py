@@ -90,8 +90,8 @@ def read(prompt: str) -> Reading:
     try:
         parsed = parse(prompt)
     except UnknownWords as error:
-        names = join([repr(word) for word in error.words])
-        raise UnsupportedPrompt(error.words, f"the embedded mind does not know {names}: {WAY_OUT}") from error
+        text = f"the embedded mind does not know {error.named}: {WAY_OUT}"
+        raise UnsupportedPrompt(error.words, text) from error
     except Unparsable as error:
         text = f"the embedded mind cannot read {prompt!r}: {error.why}. Say it more plainly, or {WAY_OUT}"
         raise UnsupportedPrompt((), text) from error

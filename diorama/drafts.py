@@ -146,7 +146,7 @@ class SceneDraft:
         if determiner is not None and determiner.kind == "article" and number == "several":
             self.refuse(f"{determiner.text!r} cannot stand before {noun.shape.text!r}")
         some = determiner is not None and determiner.kind == "some"
-        return 1 if number == "one" or (number in ("either", "pair") and not some) else None
+        return 1 if number == "one" or (number in ("either", "counted") and not some) else None
 
     def refer(self, noun: Noun, text: str) -> list[int]:
         """The groups that "the ..." means; none where it is the first mention of a new group."""
@@ -165,7 +165,7 @@ class SceneDraft:
         matching = [
             index for index in exact if number == "either" or self.several(index) == (number == "several")
         ]
-        if number == "pair" and not matching:
+        if number == "counted" and not matching:
             matching = exact
         if noun.determiner is not None:
             matching = [index for index in matching if self.groups[index].count == noun.determiner.meaning]

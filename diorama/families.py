@@ -22,6 +22,7 @@ from diorama.draws import (
     draw_graph,
     held_out_pairs,
 )
+from diorama.geneval_prompts import geneval_prompts
 from diorama.graph import Group, SceneGraph
 from diorama.vocabulary import Vocabulary
 from diorama.wording import HELD_OUT_STYLES, TEXT_LENGTH, TRAINING_STYLES, say, words
@@ -41,6 +42,7 @@ __all__ = [
     "dpg_rows",
     "draw_case",
     "draw_graph",
+    "geneval_cases",
     "geneval_metadata",
     "held_out_pairs",
     "word",
@@ -131,6 +133,29 @@ def cases(
             )
         found += prompts.values()
     return found
+
+
+def geneval_cases(vocabulary: Vocabulary) -> list[Case]:
+    """GenEval's own prompts as cases, in its order: all 553, or those that `vocabulary` has the words for.
+
+    A case's family is its tag. `geneval_metadata` gives its line of the official file.
+    """
+    return [
+        Case(
+            id=drawn.id,
+            family=drawn.tag,
+            split="heldout",
+            prompt=drawn.prompt,
+            graph=drawn.graph,
+            style="geneval",
+        )
+        for drawn in geneval_prompts()
+        if all(
+            group.shape in vocabulary.shape_names
+            and group.colour in (None, *vocabulary.allowed_colours[group.shape])
+            for group in drawn.graph.groups
+        )
+    ]
 
 
 def geneval_metadata(case: Case) -> dict[str, object]:

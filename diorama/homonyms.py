@@ -12,7 +12,8 @@ from typing import cast
 from diorama.lexemes import Lexeme
 from diorama.vocabulary import Number, Vocabulary
 
-_GOVERNORS = ("article", "number", "more", "some", "the", "ordinal")
+_INTRODUCERS = ("article", "number", "more", "some")
+_RECALLERS = ("the", "ordinal")
 _NOUNS = ("shape", "thing", "pronoun", "former", "other", "one")
 _PREDICATORS = ("be", "preposition", "dimension", "of dimension", "its dimension")
 _SEPARATORS = ("comma", "and")
@@ -49,20 +50,25 @@ def _is_noun(lexemes: Sequence[Lexeme], at: int, words: Mapping[str, tuple[str, 
     while _kind(lexemes, head) in ("attribute", "filler", *_SEPARATORS):
         head -= 1
     before = _kind(lexemes, head)
-    governed = before in _GOVERNORS
-    if _describes_what_follows(lexemes, at, words, governed):
+    # "An orange, small cup" is one thing, but "the orange, small cup" are two: a mention and a new one.
+    listed = any(lexeme.kind in _SEPARATORS for lexeme in lexemes[head + 1 : at])
+    joined = before in _INTRODUCERS or (before in _RECALLERS and listed)
+    if _describes_what_follows(lexemes, at, words, joined):
         return False
     if before in _NOUNS:
         # "A cube orange" is a colour. "Cube, orange" is a list, unless its speaker uses articles.
-        listed = _kind(lexemes, head + 1) in _SEPARATORS
-        return listed and not any(lexeme.kind == "article" for lexeme in lexemes[:at])
+        appended = _kind(lexemes, head + 1) in _SEPARATORS
+        return appended and not any(lexeme.kind == "article" for lexeme in lexemes[:at])
     return before not in _PREDICATORS
 
 
 def _describes_what_follows(
-    lexemes: Sequence[Lexeme], at: int, words: Mapping[str, tuple[str, Number]], governed: bool
+    lexemes: Sequence[Lexeme], at: int, words: Mapping[str, tuple[str, Number]], joined: bool
 ) -> bool:
-    """Whether a noun follows the word and its fellow attributes, or words that make it a colour."""
+    """Whether a noun follows the word and its fellow attributes, or words that make it a colour.
+
+    `joined`: attributes may follow after commas and "and" too.
+    """
     after = at + 1
     if _kind(lexemes, after) == "filler" and lexemes[after].text in _OF_A_COLOUR:
         return True
@@ -80,9 +86,11 @@ def _describes_what_follows(
                 # "An orange orange": the last one is the thing.
                 if adjacent and lexemes[after].text in words:
                     return True
+                # Of two colours one is another thing's: "an orange, red cups".
+                if cast(tuple[str, str], lexemes[after].meaning)[0] == "colour" and not adjacent:
+                    return False
                 after += 1
-            case "comma" | "and" if governed and _kind(lexemes, after + 1) == "attribute":
-                # "A small, orange and striped cube": only a determiner holds such a phrase together.
+            case "comma" | "and" if joined and _kind(lexemes, after + 1) == "attribute":
                 adjacent = False
                 after += 1
             case _:

@@ -24,16 +24,25 @@ class Lexeme:
 
 
 class UnknownWords(ValueError):
-    """The prompt has words that the world does not know; `words` names all of them, in order."""
+    """The prompt has words that the world does not know; `words` names all of them, in order.
 
-    def __init__(self, words: tuple[str, ...]) -> None:
+    `near` lists the names that such a word is a part of: "baseball bat" for "bat".
+    """
+
+    def __init__(self, words: tuple[str, ...], near: tuple[str, ...] = ()) -> None:
         """Name the words."""
-        super().__init__(words)
+        super().__init__(words, near)
         self.words = words
+        self.near = near
+
+    @property
+    def named(self) -> str:
+        """The words, and what may be meant: "'bat' (but 'baseball bat')"."""
+        words, near = (", ".join(repr(word) for word in found) for found in (self.words, self.near))
+        return f"{words} (but {near})" if near else words
 
     def __str__(self) -> str:
-        names = ", ".join(repr(word) for word in self.words)
-        return f"the embedded world does not know {names}; use its words, or a backend that knows them"
+        return f"the embedded world does not know {self.named}; use its words, or a backend that knows them"
 
 
 class Unparsable(ValueError):
@@ -96,7 +105,8 @@ def lex(prompt: str, vocabulary: Vocabulary) -> list[Lexeme]:
         known = phrase_words(key)
         strange = [text for text in unknown if text not in known or text in _SCENE_WORDS]
         if strange:
-            raise UnknownWords(tuple(dict.fromkeys(strange)))
+            near = [name for name in vocabulary.shape_names if set(strange) & set(name.split())]
+            raise UnknownWords(tuple(dict.fromkeys(strange)), tuple(near))
         raise Unparsable(prompt, f"{unknown[0]!r} makes no sense there")
     return found
 

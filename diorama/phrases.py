@@ -63,3 +63,8 @@ PLACES: dict[Predicate, str] = {
     "behind": "in the background",
 }
 """Where in the picture the subject of a relation is; its object is at the place of the inverse."""
+
+
+def with_article(text: str) -> str:
+    """The text after "a" or "an"."""
+    return f"an {text}" if text[0] in "aeiou" else f"a {text}"

@@ -8,7 +8,7 @@ from functools import cache
 from random import Random
 
 from diorama.graph import INVERSE, Group, SceneGraph
-from diorama.phrases import MANNERS, NUMBERS, OF_IT, ORDINALS, PATTERN_NOUNS, PLACES
+from diorama.phrases import MANNERS, NUMBERS, OF_IT, ORDINALS, PATTERN_NOUNS, PLACES, with_article
 from diorama.styles import Style
 from diorama.vocabulary import load_vocabulary
 
@@ -42,10 +42,6 @@ def _other_forms() -> dict[str, tuple[str, str]]:
 def join(parts: Sequence[str]) -> str:
     """Join as in "x, y and z"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _with_article(text: str) -> str:
-    return f"an {text}" if text[0] in "aeiou" else f"a {text}"
 
 
 def _sentence(text: str) -> str:
@@ -223,7 +219,7 @@ class Telling:
         if style.noun == "enumerated" and group.count > 1:
             single = self._adjectives(group, _forms()[group.shape][0])
             more = [f"a {ORDINALS[position]} {single}" for position in range(2, group.count)]
-            return join([_with_article(single), f"another {single}", *more])
+            return join([with_article(single), f"another {single}", *more])
         said = [value for name in _ATTRIBUTES if (value := getattr(group, name)) is not None]
         if style.noun == "that" and said:
             return (
@@ -269,5 +265,5 @@ class Telling:
         if count > 1:
             return f"{count if self.style.digits else NUMBERS[count - 1]} {text}"
         if self.style.one == "a":
-            return _with_article(text)
+            return with_article(text)
         return f"{self.style.one} {text}".lstrip()

@@ -12,10 +12,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from diorama.phrases import with_article
+
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Rgb = tuple[Unit, Unit, Unit]
-Number = Literal["one", "several", "either", "pair"]
-"""How many a form of a noun means. "Sheep" means either; "scissors" are one pair, but are counted too."""
+Number = Literal["one", "several", "either", "counted"]
+"""How many a form of a noun means. "Sheep" means either; "broccoli" and "scissors" are one, but people count
+them too.
+"""
 
 
 class _Entry(BaseModel):
@@ -54,11 +58,10 @@ class Shape(_Entry):
     def forms(self) -> dict[str, Number]:
         """Every way to write it, the name first, each with how many it means."""
         found: dict[str, Number] = {self.name: "one"}
-        for plural in (self.plural, self.naive_plural, *self.plurals):
-            found[plural] = "either" if plural == self.name else "several"
+        for plural in (self.naive_plural, *self.plurals):
+            found[plural] = "counted" if plural == self.name else "several"
+        found[self.plural] = "either" if self.plural == self.name else "several"
         for one, several in self.aliases:
-            if several == self.plural:
-                found[self.name] = "pair"
             found |= {one: "one", several: "several"}
         return found
 
@@ -140,9 +143,9 @@ class Vocabulary(BaseModel, frozen=True, extra="forbid"):
         allowed = self.allowed_colours[shape]
         if colour is not None and colour not in allowed:
             way_out = f"it may be {', '.join(allowed)}" if allowed else "leave the colour out"
-            return f"{_with_article(shape)} cannot be {colour}: {way_out}"
+            return f"{with_article(shape)} cannot be {colour}: {way_out}"
         if pattern not in (None, "plain") and shape not in self.solids:
-            return f"{_with_article(shape)} cannot be {pattern}: only solids take patterns, leave it out"
+            return f"{with_article(shape)} cannot be {pattern}: only solids take patterns, leave it out"
         return None
 
     @cached_property
@@ -161,10 +164,6 @@ class Vocabulary(BaseModel, frozen=True, extra="forbid"):
                         "take it from the plurals or aliases of one"
                     )
         return self
-
-
-def _with_article(text: str) -> str:
-    return f"an {text}" if text[0] in "aeiou" else f"a {text}"
 
 
 @cache

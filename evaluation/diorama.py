@@ -14,7 +14,16 @@ from typing import Literal, get_args
 
 from pydantic import JsonValue
 
-from diorama.families import HARD_FAMILIES, Case, Family, available_families, cases
+from diorama.families import (
+    GENEVAL_FAMILIES,
+    HARD_FAMILIES,
+    Case,
+    Family,
+    Split,
+    available_families,
+    cases,
+    geneval_cases,
+)
 from diorama.truth import Mismatch, Seen, geneval_correct, mismatches
 from diorama.vocabulary import load_vocabulary
 from evaluation.baselines import Chosen, best_of, rewrite
@@ -37,7 +46,8 @@ Arm = Literal[
     "loop_no_location",
 ]
 ARMS: tuple[Arm, ...] = get_args(Arm)
-Split = Literal["train", "heldout"]
+Prompts = Literal["train", "heldout", "geneval"]
+"""Prompts drawn as for training, prompts with what training never showed, or GenEval's own."""
 
 _ABLATIONS = {
     "loop": Ablation(),
@@ -56,10 +66,11 @@ class Experiment:
     """
 
     vocabulary: str
-    split: Split = "heldout"
+    split: Prompts = "heldout"
     wordings: Split | None = None
-    """Whose wordings the prompts have (None: those of their own split)."""
+    """Whose wordings drawn prompts have (None: those of their own split)."""
     families: tuple[Family, ...] = HARD_FAMILIES
+    """What to draw; GenEval's prompts are of all its tags."""
     count: int = 200
     images: int = 12
     arms: tuple[Arm, ...] = ARMS[:4]
@@ -71,11 +82,29 @@ class Experiment:
     """Whether the loop only reads memory: then prompts do not depend on each other, nor on their order."""
 
     def cases(self) -> list[Case]:
-        """The prompts: the same for every arm, and on every machine."""
+        """The prompts: the same for every arm, and on every machine.
+
+        Raises:
+            ValueError: a family has too few prompts, or GenEval none, in the vocabulary's words.
+        """
         words = load_vocabulary(self.vocabulary)
+        if self.split == "geneval":
+            return self._official(geneval_cases(words))
         families: list[Family] = [family for family in available_families(words) if family in self.families]
         each = ceil(self.count / len(families))
         return cases(self.split, families, each, self.seed, words, self.wordings)
+
+    def _official(self, known: list[Case]) -> list[Case]:
+        """The first ones of each of GenEval's tags, as many as `count` asks for."""
+        if not known:
+            raise ValueError(
+                f"no prompt of GenEval is in the words of the sub-vocabulary {self.vocabulary!r}: "
+                'use one with names, such as "cpu_names" or "full"'
+            )
+        each = ceil(self.count / len(GENEVAL_FAMILIES))
+        return [
+            case for tag in GENEVAL_FAMILIES for case in [one for one in known if one.family == tag][:each]
+        ]
 
     def facts(self) -> dict[str, JsonValue]:
         """What decides a row's outcome, beside the arm: rows made with other facts do not belong together."""

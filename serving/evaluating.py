@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import Progress
 
-from evaluation.diorama import ARMS, Arm, Experiment, Split, evaluate
+from evaluation.diorama import ARMS, Arm, Experiment, Prompts, evaluate
 from evaluation.outcome import Outcome, Rows
 from evaluation.report import make_report, write_report
 from serving.assembly import open_workshop
@@ -25,12 +25,13 @@ def evaluate_diorama(
     """Measure arms at equal picture budgets, by the judge. Goes on with what `out` holds.
 
     Raises:
-        UserError: prompts or an arm are unknown, weights are missing or `out` takes no files.
+        UserError: prompts or an arm are unknown, the painter knows none of their words, weights are missing
+            or `out` takes no files.
     """
     settings = load_settings()
-    split = next((name for name in get_args(Split) if name == prompts), None)
+    split = next((name for name in get_args(Prompts) if name == prompts), None)
     if split is None:
-        raise UserError(f"no prompts are called {prompts!r}: use --prompts {' or '.join(get_args(Split))}")
+        raise UserError(f"no prompts are called {prompts!r}: use --prompts {' or '.join(get_args(Prompts))}")
     chosen = _read_arms(arms)
     check_writable(out, "--out")
     experiment = Experiment(
@@ -41,6 +42,10 @@ def evaluate_diorama(
         arms=chosen,
         seed=seed,
     )
+    try:
+        experiment.cases()
+    except ValueError as error:
+        raise UserError(str(error)) from error
     rows, episodes = asyncio.run(_measure(settings, experiment, out))
     title = f"diorama, {prompts} prompts, {images} pictures each, seed {seed}, {episodes} episodes remembered"
     report = make_report(rows, title)

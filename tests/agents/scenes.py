@@ -87,9 +87,11 @@ def mirror(scene: Scene) -> Scene:
     return replace(scene, things=things)
 
 
-def draw_graphs(count: int, seed: int, families: tuple[Family, ...] = FAMILIES) -> list[SceneGraph]:
+def draw_graphs(
+    count: int, seed: int, families: tuple[Family, ...] = FAMILIES, words: str = "solids"
+) -> list[SceneGraph]:
     """Scene graphs of all families, some with a setting."""
-    rng, vocabulary = Random(seed), load_vocabulary("solids")
+    rng, vocabulary = Random(seed), load_vocabulary(words)
     graphs: list[SceneGraph] = []
     for index in range(count):
         graph = draw_graph(families[index % len(families)], rng, vocabulary, "heldout")

@@ -5,20 +5,21 @@ import pytest
 from agents.decompose import DECOMPOSE, DecomposeRequest
 from agents.embedded import EmbeddedMind
 from agents.embedded_claims import align, name_groups, rebuild_claims
-from agents.embedded_reading import make_questions, make_sentences, read
+from agents.embedded_reading import check_known, make_questions, make_sentences, read
 from agents.evidence import Error, Sentence, Span
 from agents.locate import LOCATE, LocateRequest
 from agents.merge import MERGE, MergeRequest
 from agents.question import QUESTION, QuestionRequest
 from agents.role import MindError, UnsupportedPrompt
 from diorama.parsing import canonical
+from diorama.vocabulary import load_vocabulary
 from diorama.wording import STYLES, say
 from tests.agents.scenes import draw_graphs
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_sentences_have_exact_spans_and_lose_nothing(style: str) -> None:
-    for index, graph in enumerate(draw_graphs(200, seed=11)):
+    for index, graph in enumerate(draw_graphs(200, seed=11, words="full")):
         prompt = say(graph, style, Random(index))
         sentences = make_sentences(prompt)
         assert [sentence.id for sentence in sentences] == list(range(len(sentences)))
@@ -35,7 +36,7 @@ def test_sentences_have_exact_spans_and_lose_nothing(style: str) -> None:
 
 
 def test_every_wording_makes_the_same_claims() -> None:
-    for index, graph in enumerate(draw_graphs(30, seed=12)):
+    for index, graph in enumerate(draw_graphs(30, seed=12, words="full")):
         wanted = {question.id for question in make_questions(say(graph))}
         for style in STYLES:
             questions = make_questions(say(graph, style, Random(index)))
@@ -44,7 +45,7 @@ def test_every_wording_makes_the_same_claims() -> None:
 
 
 def test_the_scene_is_rebuilt_from_its_questions_alone() -> None:
-    for graph in draw_graphs(60, seed=13):
+    for graph in draw_graphs(60, seed=13, words="full"):
         prompt = say(graph)
         rebuilt = rebuild_claims(make_questions(prompt))
         assert rebuilt is not None
@@ -53,7 +54,7 @@ def test_the_scene_is_rebuilt_from_its_questions_alone() -> None:
 
 
 def test_alignment_maps_groups_to_their_like() -> None:
-    for graph in draw_graphs(60, seed=14):
+    for graph in draw_graphs(60, seed=14, words="full"):
         whole = canonical(graph)
         for group, place in zip(graph.groups, align(graph), strict=True):
             assert whole.groups[place].shape == group.shape
@@ -118,9 +119,22 @@ def test_a_surplus_thing_is_located_at_its_like(mind: EmbeddedMind) -> None:
 
 async def test_unknown_words_are_named_with_the_way_out(mind: EmbeddedMind) -> None:
     with pytest.raises(UnsupportedPrompt, match="--mind openai") as caught:
-        await mind.ask(DECOMPOSE, DecomposeRequest(prompt="a photo of a purple elephant on a red cube"))
-    assert "elephant" in caught.value.words
-    assert "elephant" in str(caught.value)
+        await mind.ask(DECOMPOSE, DecomposeRequest(prompt="a photo of a purple dragon and a bat"))
+    assert caught.value.words == ("dragon", "bat")
+    assert "'dragon', 'bat' (but 'baseball bat')" in str(caught.value)
+
+
+async def test_a_colour_that_a_thing_cannot_have_is_named_with_the_way_out(mind: EmbeddedMind) -> None:
+    with pytest.raises(UnsupportedPrompt, match=r"a zebra cannot be black: it may be red, orange.*--backend"):
+        await mind.ask(DECOMPOSE, DecomposeRequest(prompt="a black zebra left of a car"))
+
+
+def test_a_name_that_the_painter_was_not_taught_is_named() -> None:
+    with pytest.raises(
+        UnsupportedPrompt, match=r"not taught 'zebra' and 'purple'.*maulstick doctor"
+    ) as caught:
+        check_known("a photo of a purple zebra left of two red cars", load_vocabulary("cpu_names"))
+    assert caught.value.words == ("zebra", "purple")
 
 
 async def test_known_words_without_a_scene_are_refused(mind: EmbeddedMind) -> None:

@@ -158,8 +158,8 @@ async def test_a_base_that_strayed_is_led_back(mind: EmbeddedMind) -> None:
 
 
 async def test_a_prompt_outside_the_grammar_is_refused(mind: EmbeddedMind) -> None:
-    request = ProposeRequest(prompt="a dog", original_prompt="a dog", sentences=(), errors=(), patterns=())
-    with pytest.raises(UnsupportedPrompt, match="dog"):
+    request = ProposeRequest(prompt="a fox", original_prompt="a fox", sentences=(), errors=(), patterns=())
+    with pytest.raises(UnsupportedPrompt, match="fox"):
         await mind.ask(PROPOSE, request)
 
 
