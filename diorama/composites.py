@@ -247,9 +247,7 @@ def _apply(matrix: Matrix, v: Vector) -> Vector:
 
 
 def _product(a: Matrix, b: Matrix) -> Matrix:
-    x, y, z = (
-        tuple(row[0] * b[0][i] + row[1] * b[1][i] + row[2] * b[2][i] for i in range(3)) for row in a
-    )
+    x, y, z = (tuple(row[0] * b[0][i] + row[1] * b[1][i] + row[2] * b[2][i] for i in range(3)) for row in a)
     return x, y, z  # pyright: ignore[reportReturnType]
 
 

@@ -270,9 +270,7 @@ def _shade(found: _Found, table: Tensor, whole: Tensor, colours: Tensor, keep: T
     light: Point = (sheet.light_x, sheet.light_y, sheet.light_z)  # pyright: ignore[reportAssignmentType]
     normal = _normal(sheet, found.slope_across[keep], found.slope_down[keep])
     height = sheet.y + found.y[keep]
-    return shade(
-        (albedo[0], albedo[1], albedo[2]), normal, normal, light, sheet.ambient, height, gloss=0.0
-    )  # pyright: ignore[reportArgumentType]
+    return shade((albedo[0], albedo[1], albedo[2]), normal, normal, light, sheet.ambient, height, gloss=0.0)  # pyright: ignore[reportArgumentType]
 
 
 def _normal(sheet: _Sheet, across: Tensor, down: Tensor) -> Point:

@@ -164,9 +164,7 @@ class Layout:
         drawings = drawings_of(thing.shape, self.splits)
         drawing = drawings[int(self.rng.random() * len(drawings))]
         flip = self.rng.random() < 0.5 and drawing.mirrored
-        return replace(
-            thing, drawing=drawing.name, flip=flip, roll=(2.0 * self.rng.random() - 1.0) * _LEAN
-        )
+        return replace(thing, drawing=drawing.name, flip=flip, roll=(2.0 * self.rng.random() - 1.0) * _LEAN)
 
     def _fits_in(self, thing: Thing, seen: Seen, group: int) -> bool:
         for other, other_seen, other_group in zip(self.things, self.seen, self.groups, strict=True):

@@ -101,9 +101,7 @@ def _axes(camera: Camera, piece: Piece) -> Axes:
     turn = piece.turn
 
     def local(x: float, y: float, z: float) -> Vector:
-        a, b, c = (
-            (turn[0][i] * x + turn[1][i] * y + turn[2][i] * z) / piece.lengths[i] for i in range(3)
-        )
+        a, b, c = ((turn[0][i] * x + turn[1][i] * y + turn[2][i] * z) / piece.lengths[i] for i in range(3))
         return a, b, c
 
     ahead = local(0.0, -fall, level)

@@ -268,7 +268,9 @@ def _layers(
         rows = torch.tensor([row for row, _ in kinds["solid"]], device=device)
         table = looks(scenes, solids, device)
         for hits in cast(scenes, solids, size * supersample, device):
-            layers.append(Layer(hits.depth, hits.place, rows[hits.row], partial(shade_hits, hits, table=table)))
+            layers.append(
+                Layer(hits.depth, hits.place, rows[hits.row], partial(shade_hits, hits, table=table))
+            )
     layers += cast_composites(scenes, kinds["composite"], size * supersample, device)
     if kinds["cutout"]:
         layers += cast_cutouts(scenes, kinds["cutout"], atlas or the_atlas(), size, supersample, device)
