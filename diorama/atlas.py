@@ -1,8 +1,8 @@
 """The sprite atlas: one file with every drawing's texels and where they come from.
 
-A file of NumPy's zip format: `texels`, uint8 [sprites, channels, SIDE, SIDE], and `manifest`, JSON with a hash
-of each sprite. `make sprites` writes it (`diorama.art`); it is read once per process, and only where a scene
-has a cut-out.
+A file of NumPy's zip format: `texels`, uint8 [sprites, channels, SIDE, SIDE], and `manifest`, JSON with a
+hash of each sprite. `make sprites` writes it (`diorama.art`); it is read once per process, and only where a
+scene has a cut-out.
 """
 
 import hashlib
@@ -98,7 +98,7 @@ class Atlas:
     planes: NDArray[np.uint8]
     """[sprites, channels, SIDE, SIDE]"""
     index: Mapping[str, int] = field(init=False)
-    _texels: dict[torch.device, "Texels"] = field(init=False, default_factory=dict)
+    _texels: dict[torch.device, "Texels"] = field(init=False, default_factory=dict[torch.device, "Texels"])
 
     def __post_init__(self) -> None:
         """Index the names."""
@@ -134,7 +134,8 @@ class Atlas:
 class Texels:
     """Sprites at `LEVELS` levels as flat tables; level l of sprite i starts at `start[l] + i * side[l]^2`.
 
-    Colours, main surface and tone are multiplied by alpha, so that a mean of texels is one of what is visible.
+    Colours, main surface and tone are multiplied by alpha, so that a mean of texels is one of what is
+    visible.
     """
 
     table: Tensor

@@ -53,8 +53,8 @@ class Axes(NamedTuple):
 class Layer:
     """Hits of any kind of thing, at most one per thing and ray.
 
-    `depth` and `place` are those of `Hits`, `owner` is the thing's position among all owners. `shade` gives the
-    display colours, [kept, 3], of the hits at the positions that it is handed.
+    `depth` and `place` are those of `Hits`, `owner` is the thing's position among all owners. `shade` gives
+    the display colours, [kept, 3], of the hits at the positions that it is handed.
     """
 
     depth: Tensor

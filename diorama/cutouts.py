@@ -41,8 +41,8 @@ _COLOURS = {name: index for index, name in enumerate(load_vocabulary().colour_na
 class _Sheet(NamedTuple):
     """Columns of a table with what a cut-out's rays and shading need.
 
-    A point (x, y) of the unit box, y up, shows texel (texel_0 + texel_x * x + texel_y * y, line_0 + ...) of the
-    chosen level of detail.
+    A point (x, y) of the unit box, y up, shows texel (texel_0 + texel_x * x + texel_y * y, line_0 + ...) of
+    the chosen level of detail.
     """
 
     texel_0: float

@@ -2,8 +2,9 @@
 
     python -m diorama.names {names,colours,drawings,scenes} --out FILE.png
 
-`names`: every class as it looks by nature. `colours`: every class in every colour that it may have. `drawings`:
-every drawing of every cut-out. `scenes`: scenes drawn at random. Needs the sprite atlas (`make sprites`).
+`names`: every class as it looks by nature. `colours`: every class in every colour that it may have.
+`drawings`: every drawing of every cut-out. `scenes`: scenes drawn at random. Needs the sprite atlas
+(`make sprites`).
 """
 
 import argparse
@@ -37,7 +38,7 @@ def names_sheet(atlas: Atlas | None = None, size: int = 128) -> Image.Image:
 
 
 def colours_sheet(atlas: Atlas | None = None, size: int = 64) -> Image.Image:
-    """All classes by nature and in the ten colours, a row each; a colour that it may not have stays natural."""
+    """All classes by nature and in the ten colours; where one may not have a colour, it stays natural."""
     vocabulary = load_vocabulary()
     things = [
         _thing(shape, colour if colour in vocabulary.allowed_colours[shape.name] else None)
@@ -63,10 +64,11 @@ def scenes_sheet(atlas: Atlas | None = None, size: int = 128, count: int = 40, s
     scenes: list[Scene] = []
     while len(scenes) < count:
         groups: list[Group] = []
-        for index in rng.permutation(len(shapes))[: 1 + len(scenes) % 4].tolist():
-            allowed = vocabulary.allowed_colours[shapes[index].name]
+        order: list[int] = rng.permutation(len(shapes)).tolist()
+        for shape in (shapes[index] for index in order[: 1 + len(scenes) % 4]):
+            allowed = vocabulary.allowed_colours[shape.name]
             colour = str(rng.choice(allowed)) if allowed and rng.random() < 0.6 else None
-            groups.append(Group(shape=shapes[index].name, colour=colour))
+            groups.append(Group(shape=shape.name, colour=colour))
         try:
             scenes.append(complete(SceneGraph(groups=tuple(groups)), rng, vocabulary))
         except Unplaceable:

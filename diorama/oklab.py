@@ -46,9 +46,13 @@ def into_gamut(lab: Floats) -> Floats:
     for _ in range(20):
         middle = (low + high) / 2
         rgb = from_oklab(lab * np.stack([np.ones_like(middle), middle, middle], axis=1))
-        fits = ((rgb > -1e-4) & (rgb < 1 + 1e-4)).all(axis=1)
+        fits = _shown(rgb)
         low, high = np.where(fits, middle, low), np.where(fits, high, middle)
     inside = lab * np.stack([np.ones_like(low), low, low], axis=1)
     full = from_oklab(lab)
-    whole = ((full > -1e-4) & (full < 1 + 1e-4)).all(axis=1)
-    return np.clip(np.where(whole[:, None], full, from_oklab(inside)), 0.0, 1.0)
+    return np.clip(np.where(_shown(full)[:, None], full, from_oklab(inside)), 0.0, 1.0)
+
+
+def _shown(rgb: Floats) -> NDArray[np.bool_]:
+    """Whether a display shows it, up to rounding."""
+    return np.all(np.abs(rgb - 0.5) < 0.5 + 1e-4, axis=1)

@@ -118,7 +118,9 @@ def _looks(
     rows = [
         _Looks(
             *entry.piece.lengths,
-            *(number for line in entry.piece.turn for number in line),
+            *entry.piece.turn[0],
+            *entry.piece.turn[1],
+            *entry.piece.turn[2],
             entry.piece.centre[1],
             *paint(things[entry.thing], entry.piece.part),
             *towards(scenes[entry.scene].light),

@@ -9,29 +9,23 @@ Depth is metric z-depth: world units along the optical axis, not along the ray.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from math import cos, isnan, sin
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diorama.atlas import Atlas, the_atlas
+from diorama.atlas import Atlas
 from diorama.backdrop import NEUTRAL, backdrops
-from diorama.casting import Layer, Owner, cast
-from diorama.cutouts import cast_cutouts
+from diorama.casting import Layer, Owner
 from diorama.graph import MAX_THINGS
-from diorama.parts import cast_composites
+from diorama.layers import layers_of
 from diorama.projection import bounds, corners, extent, perfectly_seen
 from diorama.scene import Camera, Light, Scene, Thing
-from diorama.shading import looks, shade_hits
 from diorama.truth import Seen
-from diorama.vocabulary import load_vocabulary
 
 _CHUNK = {"cpu": 12, "cuda": 256}
 """Scenes drawn at a time: few enough for a CPU's cache, enough to fill a GPU."""
-
-_KINDS = {shape.name: shape.kind for shape in load_vocabulary().shapes}
 
 _COLOUR_UNIT = 1 << 14
 _DEPTH_UNIT = 1 << 20
@@ -90,7 +84,8 @@ def render(
 ) -> Rendering:
     """Draw scenes as `size` x `size` pictures, `supersample`^2 rays to a pixel.
 
-    `atlas` holds the drawings of cut-outs; None: the one that `make sprites` wrote, read when a scene needs it.
+    `atlas` holds the drawings of cut-outs; None: the one that `make sprites` wrote, read when a scene needs
+    it.
 
     Raises:
         ArtError: a scene has a cut-out, and there is no atlas with its drawing.
@@ -211,7 +206,7 @@ def _render_chunk(
 ) -> Rendering:
     count, samples = len(scenes), supersample * supersample
     owners = [Owner(n, k, thing) for n, scene in enumerate(scenes) for k, thing in enumerate(scene.things)]
-    layers = _layers(scenes, owners, size, supersample, device, atlas)
+    layers = layers_of(scenes, owners, size, supersample, device, atlas)
     nearest = torch.full((count * samples * size * size,), torch.inf, device=device)
     for layer in layers:
         nearest.scatter_reduce_(0, layer.place, layer.depth, "amin")
@@ -248,33 +243,6 @@ def _render_chunk(
         visible=masks.sum((2, 3)).float() / amodal.sum((2, 3)).clamp(min=1),
         boxes3d=_boxes3d(scenes).to(device),
     )
-
-
-def _layers(
-    scenes: Sequence[Scene],
-    owners: Sequence[Owner],
-    size: int,
-    supersample: int,
-    device: torch.device,
-    atlas: Atlas | None,
-) -> list[Layer]:
-    """All hits of all things, hidden ones included: each kind of thing has its own rays."""
-    kinds: dict[str, list[tuple[int, Owner]]] = {"solid": [], "cutout": [], "composite": []}
-    for row, owner in enumerate(owners):
-        kinds[_KINDS[owner.thing.shape]].append((row, owner))
-    layers: list[Layer] = []
-    if kinds["solid"]:
-        solids = [owner for _, owner in kinds["solid"]]
-        rows = torch.tensor([row for row, _ in kinds["solid"]], device=device)
-        table = looks(scenes, solids, device)
-        for hits in cast(scenes, solids, size * supersample, device):
-            layers.append(
-                Layer(hits.depth, hits.place, rows[hits.row], partial(shade_hits, hits, table=table))
-            )
-    layers += cast_composites(scenes, kinds["composite"], size * supersample, device)
-    if kinds["cutout"]:
-        layers += cast_cutouts(scenes, kinds["cutout"], atlas or the_atlas(), size, supersample, device)
-    return layers
 
 
 def _coarse(hits: Layer, slots: Tensor, size: int, supersample: int) -> _Samples:

@@ -2,7 +2,8 @@
 
     python -m diorama.art.build [--out .cache/sprites.npz] [--cache .cache/art]
 
-Needs npm with a registry, and the extra `[sprites]`. Packages stay in the cache, so that a second run is offline.
+Needs npm with a registry, and the extra `[sprites]`. Packages stay in the cache, so that a second run is
+offline.
 """
 
 import argparse
@@ -62,8 +63,8 @@ def _check_classes(drawings: Drawings) -> None:
     wanted = [shape.name for shape in load_vocabulary().shapes if shape.kind == "cutout"]
     if lacking := [name for name in wanted if name not in drawn]:
         raise ArtError(
-            f"no drawing for training of {', '.join(lacking)}: list one in diorama/drawings.toml, or make it a "
-            "composite in diorama/vocabulary.toml"
+            f"no drawing for training of {', '.join(lacking)}: list one in diorama/drawings.toml, or make it "
+            "a composite in diorama/vocabulary.toml"
         )
 
 

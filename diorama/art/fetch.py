@@ -25,7 +25,7 @@ def fetch(source: Source, cache: Path) -> Path:
         wanted.unlink()
         raise ArtError(
             f"{source.package} {source.version} has hash {found[:12]}..., diorama/drawings.toml records "
-            f"{source.sha256[:12]}...: it was thrown away; run make sprites again, and if it stays so do not use it"
+            f"{source.sha256[:12]}...: thrown away; make sprites again, and if it stays so do not use it"
         )
     return wanted
 

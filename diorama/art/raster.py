@@ -1,5 +1,6 @@
 """Drawings as pictures: read from their package, cropped to what shows the thing, at one scale."""
 
+import importlib
 import io
 import json
 from collections.abc import Mapping
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
-from scipy import ndimage
+from scipy import ndimage as _ndimage
 
 from diorama.art.fetch import fetch, read_member
 from diorama.atlas import ArtError
 from diorama.drawings import Drawing, Source
+
+ndimage: Any = _ndimage
+"""SciPy ships no types."""
 
 _DRAWN = 512
 """Longest side, in pixels, at which a vector drawing is drawn before it is scaled down."""
@@ -22,6 +26,7 @@ _CLEAR = 24
 """Alpha of 255 below which a pixel is border: glows and shadows around a drawing are no part of it."""
 
 Bytes = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 
 
 class Gallery:
@@ -75,12 +80,12 @@ class Gallery:
 
 def _rasterise(svg: str) -> bytes:
     try:
-        import resvg_py
+        resvg: Any = importlib.import_module("resvg_py")
     except ImportError as error:
         raise ArtError(
             "resvg-py is not installed, and vector art is drawn with it: pip install 'maulstick[sprites]'"
         ) from error
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=_DRAWN, skip_system_fonts=True))
+    return bytes(resvg.svg_to_bytes(svg_string=svg, width=_DRAWN, skip_system_fonts=True))
 
 
 def cut_out(picture: Image.Image, drawing: Drawing, longest: int) -> Image.Image:
@@ -95,7 +100,7 @@ def cut_out(picture: Image.Image, drawing: Drawing, longest: int) -> Image.Image
         (round(left * width), round(top * height), round(right * width), round(bottom * height))
     )
     pixels: Bytes = np.array(part)
-    solid = pixels[..., 3] >= _CLEAR
+    solid: Mask = pixels[..., 3] >= _CLEAR
     if drawing.alone:
         solid = _largest(solid)
         near = ndimage.binary_dilation(solid, iterations=2)
@@ -112,11 +117,11 @@ def cut_out(picture: Image.Image, drawing: Drawing, longest: int) -> Image.Image
     return small
 
 
-def _largest(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(solid)
-    if not count:
+def _largest(solid: Mask) -> Mask:
+    labels: NDArray[np.int32] = ndimage.label(solid)[0]
+    if not labels.any():
         return solid
-    return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    return np.equal(labels, 1 + np.argmax(np.bincount(labels.ravel())[1:]))
 
 
 def _letter(picture: Image.Image, text: str) -> None:

@@ -4,16 +4,22 @@ The relief is a pillow over the outline (Euclidean distance to it), the simplest
 edge. Knows neither files nor scenes.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
-from sklearn.cluster import KMeans
+from scipy import ndimage as _ndimage
+from sklearn.cluster import KMeans as _KMeans
 
 from diorama.atlas import LONGEST, SIDE, Channel
 from diorama.oklab import Floats, to_oklab
 from diorama.recolouring import MIDDLE, TONES
 from diorama.vocabulary import Rgb
+
+ndimage: Any = _ndimage
+KMeans: Any = _KMeans
+"""Neither SciPy nor scikit-learn ships types."""
 
 _FLAT = 0.18
 """Share of the shorter side after which the pillow is flat."""
@@ -67,14 +73,17 @@ def _bytes(share: Floats) -> NDArray[np.uint8]:
 
 def _spread(rgb: NDArray[np.uint8], solid: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Colours of the nearest solid pixel everywhere, so that no edge blends with an invisible black."""
-    nearest = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
+    nearest: NDArray[np.int32] = ndimage.distance_transform_edt(
+        ~solid, return_distances=False, return_indices=True
+    )
     return rgb[nearest[0], nearest[1]]
 
 
 def _relief(solid: NDArray[np.bool_], shorter: int) -> Floats:
-    depth = ndimage.distance_transform_edt(solid) / max(_FLAT * shorter, 2.0)
+    depth: Floats = ndimage.distance_transform_edt(solid) / max(_FLAT * shorter, 2.0)
     rise = 1.0 - np.clip(depth, 0.0, 1.0)
-    return ndimage.gaussian_filter(np.sqrt(1.0 - rise * rise), 1.0) * solid
+    smooth: Floats = ndimage.gaussian_filter(np.sqrt(1.0 - rise * rise), 1.0)
+    return smooth * solid
 
 
 def _main_surface(lab: Floats, solid: NDArray[np.bool_], main: tuple[Rgb, ...]) -> Floats:
@@ -83,7 +92,7 @@ def _main_surface(lab: Floats, solid: NDArray[np.bool_], main: tuple[Rgb, ...]) 
     points = lab[solid] * weights
     clusters = min(_CLUSTERS, len(np.unique(points, axis=0)))
     fitted = KMeans(clusters, n_init=4, random_state=0).fit(points)
-    centres = fitted.cluster_centers_ / weights
+    centres: Floats = fitted.cluster_centers_ / weights
     areas = np.bincount(fitted.labels_, minlength=clusters) / len(points)
     chosen = _named(centres, main) if main else _dominant(centres, areas)
     away = ((lab[:, :, None] * weights - centres * weights) ** 2).sum(axis=-1)
