@@ -6,7 +6,7 @@ Knows which families there are and what a graph of each looks like. It knows nei
 from functools import cache
 from hashlib import sha256
 from random import Random
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from diorama.graph import MAX_THINGS, Group, Predicate, Relation, SceneGraph
 from diorama.vocabulary import Vocabulary
@@ -60,35 +60,48 @@ def held_out_pairs(vocabulary: Vocabulary) -> frozenset[tuple[str, str]]:
     A pair is held out by the hash of its two words, unless its shape or its colour would be left with one
     partner.
     """
-    allowed = vocabulary.allowed_colours
-    return _held_out_pairs(tuple(allowed), tuple(allowed.values()))
+    return _find_pairs(vocabulary).held
+
+
+class _Pairs(NamedTuple):
+    held: frozenset[tuple[str, str]]
+    """The (colour, shape) pairs that training never names."""
+    colourable: tuple[str, ...]
+    """The shapes that have a choice of colours in training, as far as the vocabulary has one."""
+
+
+def _find_pairs(vocabulary: Vocabulary) -> _Pairs:
+    return _sort_pairs(vocabulary.colour_names, vocabulary.shape_names, vocabulary.restricted_colours)
 
 
 @cache
-def _held_out_pairs(
-    shapes: tuple[str, ...], allowed: tuple[tuple[str, ...], ...]
-) -> frozenset[tuple[str, str]]:
-    colours_of = dict(zip(shapes, allowed, strict=True))
-
+def _sort_pairs(
+    colours: tuple[str, ...], shapes: tuple[str, ...], restricted: tuple[tuple[str, tuple[str, ...]], ...]
+) -> _Pairs:
     def rank(pair: tuple[str, str]) -> int:
         return sha256(f"{_PAIR_SALT} {pair[0]} {pair[1]}".encode()).digest()[0]
 
+    allowed = {shape: colours for shape in shapes} | dict(restricted)
     held: set[tuple[str, str]] = set()
     for pair in sorted(
-        ((colour, shape) for shape, colours in colours_of.items() for colour in colours),
+        ((colour, shape) for shape, own in allowed.items() for colour in own),
         key=lambda pair: (rank(pair), pair),
     ):
         rivals = sum(colour == pair[0] for colour, _ in held), sum(shape == pair[1] for _, shape in held)
-        if rank(pair) < 26 and rivals[0] + 2 < len(shapes) and rivals[1] + 2 < len(colours_of[pair[1]]):
+        if rank(pair) < 26 and rivals[0] + 2 < len(shapes) and rivals[1] + 2 < len(allowed[pair[1]]):
             held.add(pair)
-    return frozenset(held)
+    least = min(2, len(colours))
+    colourable = [
+        shape for shape, own in allowed.items() if sum((colour, shape) not in held for colour in own) >= least
+    ]
+    return _Pairs(frozenset(held), tuple(colourable))
 
 
 def available_families(vocabulary: Vocabulary) -> tuple[Family, ...]:
     """The families of `FAMILIES` that have enough words in this vocabulary."""
     shapes, colours = len(vocabulary.shapes) > 1, len(vocabulary.colours) > 1
     looks = (len(vocabulary.patterns) > 1 and vocabulary.solids) or len(vocabulary.sizes) > 1
-    colourable = len(_colourable(vocabulary)) if colours else 0
+    colourable = len(_find_pairs(vocabulary).colourable) if colours else 0
     needs = {
         "two_object": shapes,
         "position": shapes,
@@ -117,25 +130,13 @@ def draw_graph(family: Family, rng: Random, vocabulary: Vocabulary, split: Split
     return _Draw(rng, vocabulary, split).graph(family)
 
 
-def _colourable(vocabulary: Vocabulary) -> tuple[str, ...]:
-    """The shapes that have a choice of colours in training, as far as the vocabulary has one."""
-    held = held_out_pairs(vocabulary)
-    least = min(2, len(vocabulary.colours))
-    return tuple(
-        shape
-        for shape, colours in vocabulary.allowed_colours.items()
-        if sum((colour, shape) not in held for colour in colours) >= least
-    )
-
-
 class _Draw:
     """Draws groups and relations from one vocabulary for one split."""
 
     def __init__(self, rng: Random, vocabulary: Vocabulary, split: Split) -> None:
         self.rng = rng
         self.vocabulary = vocabulary
-        self.held = held_out_pairs(vocabulary)
-        self.colourable = _colourable(vocabulary)
+        self.held, self.colourable = _find_pairs(vocabulary)
         # Whether a held-out pair must still be shown; the first coloured group does.
         self.due = split == "heldout" and bool(self.held) and rng.random() < HELD_OUT_PAIR_SHARE
 

@@ -134,6 +134,15 @@ class Vocabulary(BaseModel, frozen=True, extra="forbid"):
             for shape in self.shapes
         }
 
+    @cached_property
+    def restricted_colours(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(shape, colours) of the shapes that may not be given every colour."""
+        return tuple(
+            (shape, colours)
+            for shape, colours in self.allowed_colours.items()
+            if colours != self.colour_names
+        )
+
     def objection(self, shape: str, looks: Mapping[str, str | None]) -> str | None:
         """Why a thing of this shape cannot have `looks` (values by "colour" and "pattern"), and the way out.
 

@@ -93,7 +93,7 @@ def check_spans(prompt: str, parsed: Parsed) -> None:
     assert bool(parsed.spans.setting) == (parsed.graph.setting is not None)
 
 
-@settings(max_examples=600, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(graph=graphs(), seed=st.one_of(st.none(), st.integers(0, 9999)))
 def test_every_wording_of_every_graph_reads_back(graph: SceneGraph, seed: int | None) -> None:
     for style in STYLES:

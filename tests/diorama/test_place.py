@@ -12,7 +12,7 @@ from diorama.scene import Camera, Scene, Thing
 from diorama.truth import CLEAR_POSITION, Seen, mismatches, relation_margin
 from diorama.vocabulary import load_vocabulary
 
-VOCABULARY = load_vocabulary()
+VOCABULARY = load_vocabulary("solids")
 CAMERA = Camera(0.0, 2.2, 8.5, 0.175, 2.26)
 
 

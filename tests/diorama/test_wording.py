@@ -76,8 +76,9 @@ def test_a_wording_depends_on_graph_style_and_rng_alone() -> None:
 
 
 def test_the_lexicon_is_what_styles_say() -> None:
-    world = World(load_vocabulary(), seed=2)
-    known = set(lexicon())
+    solids = load_vocabulary("solids")
+    world = World(solids, seed=2)
+    known = set(lexicon(solids))
     said: set[str] = set()
     for index in range(3000):
         style = list(STYLES)[index % len(STYLES)]
@@ -86,7 +87,11 @@ def test_the_lexicon_is_what_styles_say() -> None:
     # Six things of one kind, and the second plural of torus, are rare or never said.
     rare = {"1", "5", "6", "five", "six", "fifth", "sixth", "plain", "tori"}
     assert known - said <= rare
-    assert list(lexicon()) == sorted(known)
+    assert list(lexicon(solids)) == sorted(known)
+    names = World(load_vocabulary(), seed=2)
+    for index in range(1000):
+        style = list(STYLES)[index % len(STYLES)]
+        assert set(words(say(names.graph(index), style, Random(index)))) <= set(lexicon())
 
 
 def test_most_wordings_fit_the_painters_text_length() -> None:

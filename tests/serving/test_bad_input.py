@@ -35,7 +35,13 @@ def test_unusable_prompts_are_refused_before_a_run_begins(maulstick, home, tmp_p
 
 @pytest.mark.parametrize(
     ("prompt", "words"),
-    [("a red zebra", ["zebra"]), ("ein roter Würfel", ["'roter'", "würfel"])],
+    [
+        ("a red dragon", ["dragon"]),
+        ("a red zebra", ["not taught 'zebra'", "doctor"]),
+        ("a mouse on a red cube", ["'mouse'", "'computer mouse'"]),
+        ("a striped zebra", ["a zebra cannot be striped", "only solids"]),
+        ("ein roter Würfel", ["'roter'", "würfel"]),
+    ],
 )
 def test_words_outside_the_embedded_world_are_named(maulstick, tmp_path, prompt, words):
     _assert_refused(
@@ -62,6 +68,7 @@ def test_words_outside_the_embedded_world_are_named(maulstick, tmp_path, prompt,
         (["train", "embedded", "--part", "critic", "--profile", "huge"], ["huge", "tiny"]),
         (["evaluate", "diorama", "--prompts", "mine"], ["mine", "heldout"]),
         (["evaluate", "diorama", "--arms", "loop,both"], ["both", "best_of_n"]),
+        (["evaluate", "diorama", "--prompts", "geneval"], ["GenEval", "'cpu'", "cpu_names"]),
     ],
 )
 def test_unknown_names_and_numbers_are_refused(monkeypatch, capfd, home, arguments, words):
