@@ -184,7 +184,8 @@ def load_atlas(path: Path = ATLAS_PATH) -> Atlas:
     if not path.is_file():
         raise ArtError(f"there is no sprite atlas at {path}, and cut-outs are drawn from it: make sprites")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file that it opened itself open when it is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             planes: NDArray[np.uint8] = archive["texels"]
             manifest = Manifest.model_validate(json.loads(str(archive["manifest"])))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
