@@ -90,11 +90,8 @@ class Window(NamedTuple):
 
     @property
     def bucket(self) -> tuple[int, int]:
-        """Windows of one bucket differ by less than a third in width and height."""
-        return _STEPS[min(self.width, len(_STEPS) - 1)], _STEPS[min(self.height, len(_STEPS) - 1)]
-
-
-_STEPS = [round(3.0 * log2(max(length, 8))) for length in range(1025)]
+        """Windows of one bucket differ by less than twice in width and height: few groups, little waste."""
+        return round(log2(max(self.width, 8))), round(log2(max(self.height, 8)))
 
 
 def window_of(box: Box, fine: int) -> Window:

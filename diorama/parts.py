@@ -90,7 +90,7 @@ def cast_composites(
     owner_of = torch.tensor([entry.owner for entry in placed], device=device)
     return [
         Layer(kept.depth, kept.place, owner_of[kept.row], partial(_shade, kept, looks))
-        for kept in _nearest(hits, placed, fine, device)
+        for kept in _joined(_nearest(hits, placed, fine, device))
     ]
 
 
@@ -146,6 +146,30 @@ def _nearest(hits: Sequence[Hits], placed: Sequence[_Placed], fine: int, device:
         _take(found, (near & (found.row == first[slot])).nonzero()[:, 0])
         for found, slot, near in zip(hits, slots, nearest, strict=True)
     ]
+
+
+def _joined(hits: Sequence[Hits]) -> list[Hits]:
+    """One list of hits per solid: what comes after the rays does not care for windows."""
+    groups: dict[tuple[str, float], list[Hits]] = {}
+    for found in hits:
+        groups.setdefault((found.shape, found.tube), []).append(found)
+    return [
+        Hits(
+            shape,
+            tube,
+            torch.cat([found.depth for found in group]),
+            torch.cat([found.place for found in group]),
+            torch.cat([found.row for found in group]),
+            _cat([found.point for found in group]),
+            _cat([found.ray for found in group]),
+        )
+        for (shape, tube), group in groups.items()
+    ]
+
+
+def _cat(points: Sequence[Point]) -> Point:
+    x, y, z = (torch.cat([point[axis] for point in points]) for axis in range(3))
+    return x, y, z
 
 
 def _windows(placed: Sequence[_Placed], device: torch.device) -> tuple[Tensor, int]:
