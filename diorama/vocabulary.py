@@ -143,6 +143,10 @@ class Vocabulary(BaseModel, frozen=True, extra="forbid"):
             if colours != self.colour_names
         )
 
+    def __copy__(self) -> Self:
+        """The words alone: `model_copy` may change them, and what was computed from them would be stale."""
+        return self.model_construct(**{name: getattr(self, name) for name in type(self).model_fields})
+
     def objection(self, shape: str, looks: Mapping[str, str | None]) -> str | None:
         """Why a thing of this shape cannot have `looks` (values by "colour" and "pattern"), and the way out.
 

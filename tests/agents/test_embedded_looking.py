@@ -141,6 +141,21 @@ async def test_a_caption_shows_faults(mind: EmbeddedMind, executor: TruthExecuto
     assert (await check(mirror(scene)))["a red cube left of a blue sphere"][0] in ("contradicts", "unclear")
 
 
+def test_names_are_scanned_whole_and_orange_is_a_colour_or_a_thing() -> None:
+    mentions, _ = scan(
+        "The picture shows a large orange plain cube, an orange on the left, a small orange plain orange and "
+        "two hot dogs. A traffic light stands beside a dog that is orange."
+    )
+    assert [(m.shape, m.count, m.said.get("colour"), m.place) for m in mentions] == [
+        ("cube", 1, "orange", None),
+        ("orange", 1, None, "left"),
+        ("orange", 1, "orange", None),
+        ("hot dog", 2, None, None),
+        ("traffic light", 1, None, None),
+        ("dog", 1, "orange", None),
+    ]
+
+
 def test_captions_of_others_are_scanned() -> None:
     mentions, settings = scan(
         "In a garden we see a cube that is red, 2 small striped balls and a large, blue cone on the left."

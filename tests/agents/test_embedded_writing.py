@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from agents.embedded import EmbeddedMind
@@ -12,7 +14,7 @@ from agents.patterns import load_patterns
 from agents.propose import PROPOSE, PatternChoice, ProposeRequest
 from agents.rewrite import RewriteRequest
 from agents.role import MindError, UnsupportedPrompt
-from diorama.families import cases
+from diorama.families import cases, geneval_cases
 from diorama.scene import Scene
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import HELD_OUT_STYLES, STYLES, TEXT_LENGTH, say, words
@@ -53,6 +55,19 @@ async def test_candidates_mean_the_same(mind: EmbeddedMind, style: str) -> None:
         for text in candidates:
             assert read(text).scene == read(prompt).scene
             assert len(words(text)) <= max(TEXT_LENGTH, len(words(prompt)))
+
+
+async def test_candidates_for_names_mean_the_same(mind: EmbeddedMind) -> None:
+    """Colour words that are things, pairs and naive plurals survive every rewriting."""
+    asked = [case.prompt for case in geneval_cases(load_vocabulary())]
+    asked = [
+        prompt for prompt in asked if re.search("orange$|orange |scissors|sheeps|persons|benchs", prompt)
+    ]
+    assert len(asked) > 20
+    for index, prompt in enumerate(asked):
+        errors = find_errors(prompt, mirror(change(make_scene(prompt, index), 0, colour="black")))
+        for proposal in (await mind.ask(PROPOSE, make_request(prompt, errors, seed=index))).proposals:
+            assert read(apply_edits(prompt, proposal.edits)).scene == read(prompt).scene
 
 
 async def test_local_patterns_touch_only_their_sentences(mind: EmbeddedMind) -> None:

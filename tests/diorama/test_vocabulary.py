@@ -14,8 +14,8 @@ TEN_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "br
 
 def test_eighty_names_stand_behind_the_solids() -> None:
     assert FULL.shape_names[:6] == SOLIDS
-    assert len(FULL.shapes) == 6 + 80
-    assert Counter(shape.kind for shape in FULL.shapes) == {"solid": 6, "cutout": 64, "composite": 16}
+    assert Counter(shape.kind for shape in FULL.shapes[6:86]) == {"cutout": 64, "composite": 16}
+    assert FULL.shape_names[6:86:79] == ("person", "toothbrush")
     assert FULL.solids == set(SOLIDS)
     assert FULL.colour_names == TEN_COLOURS
 
@@ -86,6 +86,14 @@ def test_a_form_of_two_names_is_refused() -> None:
     data["shapes"][7]["aliases"] = [["ball", "balls"]]
     with pytest.raises(ValidationError, match="'ball' would mean both 'sphere' and 'bicycle'"):
         Vocabulary.model_validate(data)
+
+
+def test_a_copy_with_other_words_knows_them() -> None:
+    assert FULL.shape_names and FULL.solids
+    fewer = FULL.model_copy(update={"shapes": FULL.shapes[:2]})
+    assert fewer.shape_names == ("sphere", "cube")
+    assert fewer.solids == {"sphere", "cube"}
+    assert FULL.model_copy() == FULL
 
 
 def test_a_sub_vocabulary_that_is_none_is_named() -> None:

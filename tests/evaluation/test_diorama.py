@@ -3,6 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from diorama.families import GENEVAL_FAMILIES
 from evaluation.diorama import Experiment, evaluate
 from evaluation.outcome import Outcome
 from evaluation.report import make_report
@@ -10,6 +13,16 @@ from serving.assembly import open_workshop
 from settings import Settings
 
 EXPERIMENT = Experiment(vocabulary="cpu", families=("two_object",), count=2, images=3, side_by_side=2)
+
+
+def test_genevals_own_prompts_in_the_words_that_are_known() -> None:
+    official = Experiment(vocabulary="full", split="geneval", count=600)
+    assert len(official.cases()) == 553
+    assert [case.family for case in replace(official, count=6).cases()] == list(GENEVAL_FAMILIES)
+    assert official.facts()["split"] == "geneval"
+    assert 30 < len(replace(official, vocabulary="cpu_names").cases()) < 60
+    with pytest.raises(ValueError, match="no prompt of GenEval is in the words of the sub-vocabulary 'cpu'"):
+        replace(official, vocabulary="cpu").cases()
 
 
 async def test_every_arm_at_one_budget_and_no_row_twice(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class Accuracy:
     surplus: int = 0
     iou: float = 0.0
     distance_error: float = 0.0
+    named: Counter[str] = field(default_factory=Counter[str])
+    """Found things whose attribute has a word: a natural look may have no colour."""
     right: Counter[str] = field(default_factory=Counter[str])
     confusion: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
     """(attribute, true word, word said) of the wrong ones."""
@@ -39,7 +41,7 @@ class Accuracy:
         return {
             "recall": self.found / max(1, self.things),
             "precision": self.found / max(1, self.found + self.surplus),
-            **{name: self.right[name] / found for name in ATTRIBUTES},
+            **{name: self.right[name] / max(1, self.named[name]) for name in ATTRIBUTES},
             "count": self.counted / max(1, self.pictures),
             "whole_scene": self.exact / max(1, self.pictures),
             "iou": self.iou / found,
@@ -50,6 +52,7 @@ class Accuracy:
         """Count another set of pictures in."""
         for name in ("pictures", "exact", "counted", "things", "found", "surplus", "iou", "distance_error"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.named += other.named
         self.right += other.right
         self.confusion += other.confusion
 
@@ -81,9 +84,10 @@ def _score_picture(total: Accuracy, things: Sequence[DetectedThing], truth: Sequ
         total.iou += float(overlaps[i, j])
         total.distance_error += abs(truth[i].distance - things[j].distance)
         for name in ATTRIBUTES:
-            said: str = getattr(things[j], name)
-            # Nothing that is said of a natural look is wrong where no colour names it.
-            true: str = getattr(truth[i], name) or said
+            true, said = getattr(truth[i], name), getattr(things[j], name)
+            if true is None:
+                continue
+            total.named[name] += 1
             total.right[name] += true == said
             if true != said:
                 total.confusion[name, true, said] += 1

@@ -190,7 +190,8 @@ def _class_tables(words: Vocabulary, batch: Pictures) -> tuple[Tensor, Tensor]:
     for n, things in enumerate(batch.seen):
         for k, thing in enumerate(things):
             shapes[n, k] = words.shape_names.index(thing.shape)
-            colours[n, k] = IGNORED if thing.colour is None else words.colour_names.index(thing.colour)
+            known = thing.colour in words.colour_names
+            colours[n, k] = words.colour_names.index(thing.colour) if known else IGNORED
     return shapes, colours
 
 

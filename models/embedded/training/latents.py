@@ -137,7 +137,8 @@ def token_classes(words: Vocabulary, ids: Tensor, seen: Sequence[Sequence[Seen]]
     for n, things in enumerate(seen):
         for k, thing in enumerate(things):
             shapes[n, k] = words.shape_names.index(thing.shape)
-            colours[n, k] = NONE if thing.colour is None else words.colour_names.index(thing.colour)
+            if thing.colour in words.colour_names:  # a natural look may have none
+                colours[n, k] = words.colour_names.index(thing.colour)
     row = torch.arange(count).view(-1, 1, 1).expand_as(winner)
     here = top > 0.08
     return {

@@ -118,7 +118,7 @@ def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str,
         presence (N, 16, 16): a Gaussian bump at each centre for the centre detector, 0 or 1 for voting cells;
         cells (M, 3): picture, row and column of every cell that predicts a thing; and per such cell box (M,
         4) as corners in fractions, distance (M,) as a logarithm, and a class index (M,) per attribute;
-        setting (N,). A class index is IGNORED where the thing's look has no word.
+        setting (N,). A class index is IGNORED where no word of the configuration names the thing's look.
     """
     count = len(batch.seen)
     presence = torch.zeros(count, GRID, GRID)
@@ -155,9 +155,9 @@ def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str,
         "setting": torch.tensor([config.settings.index(scene.setting) for scene in batch.scenes]),
     }
     for name in ATTRIBUTES:
-        # A natural look that no colour names teaches no colour.
-        index = {None: IGNORED} | {word: i for i, word in enumerate(config.names(name))}
-        result[name] = torch.tensor([index[getattr(thing, name)] for thing in things], dtype=torch.long)
+        index = {word: i for i, word in enumerate(config.names(name))}
+        classes = [index.get(getattr(thing, name), IGNORED) for thing in things]
+        result[name] = torch.tensor(classes, dtype=torch.long)
     return {name: value.to(device) for name, value in result.items()}
 
 

@@ -51,6 +51,16 @@ def test_a_held_out_pair_that_is_seen_is_not_named() -> None:
     assert {relation.predicate for each in told for relation in each.relations} == {"left of"}
 
 
+def test_a_natural_look_is_told_without_a_colour() -> None:
+    shapes, colours = np.full((8, 8), NONE), np.full((8, 8), NONE)
+    shapes[4, 1], shapes[4, 6] = WORDS.shape_names.index("cube"), WORDS.shape_names.index("cone")
+    colours[4, 6] = WORDS.colour_names.index("green")
+    graph = SceneGraph(groups=(Group(shape="cube"), Group(shape="cone")))
+    told = [tell_more(graph, shapes, colours, WORDS, Random(seed)) for seed in range(20)]
+    assert all(each.groups[0].colour is None for each in told)
+    assert any(each.groups[1].colour == "green" for each in told)
+
+
 def test_captions_are_drawn_alike_again_and_some_are_empty() -> None:
     batch = STREAM.batch(0, 60)
     classes = token_classes(WORDS, batch.ids.long(), batch.seen)

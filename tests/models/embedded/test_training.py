@@ -1,5 +1,6 @@
 """The recipes' `tiny` profiles: losses fall, a stopped training goes on exactly, what is saved loads."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,9 +8,14 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, FluxPipeline
 
+from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import image_ids, load_painter
 from models.embedded.perception import load_perceiver
 from models.embedded.training import autoencoder, painter, perception
+from models.embedded.training.accuracy import score_perceptions
+from models.embedded.training.loop import IGNORED
+from models.embedded.training.stream import PictureStream
+from models.perception import DetectedThing, Perception
 
 
 def losses(out: Path, name: str) -> list[float]:
@@ -46,6 +52,40 @@ def test_perception_learns_and_goes_on_to_the_step(part: str, tmp_path: Path) ->
     assert a["step"] == b["step"] == 6
     assert all(torch.equal(a["module"][name], b["module"][name]) for name in a["module"])
     assert load_perceiver(whole).network.config.shapes == ("sphere", "cube")
+
+
+def test_a_natural_look_teaches_no_colour_and_is_not_counted() -> None:
+    words = load_vocabulary("tiny")
+    names = {
+        "shapes": words.shape_names,
+        "colours": words.colour_names,
+        "patterns": words.pattern_names,
+        "sizes": words.size_names,
+        "settings": words.setting_names,
+    }
+    config = perception.perception_config("critic", perception.CRITIC["tiny"], names)
+    batch = PictureStream(words, 1).batch(0, 4)
+    bare = [[dataclasses.replace(thing, colour=None) for thing in things] for things in batch.seen]
+    wanted = perception.targets(config, dataclasses.replace(batch, seen=bare), "cpu")
+    assert set(wanted["colour"].tolist()) == {IGNORED}
+    assert IGNORED not in wanted["shape"]
+    network = perception.PerceptionNetwork(config)
+    found = perception.losses(config, network, network(batch.rgb.float() / 127.5 - 1), wanted)
+    assert found["colour"] == 0
+    assert all(bool(value.isfinite()) for value in found.values())
+    said = [
+        Perception(
+            things=tuple(
+                DetectedThing(**dataclasses.asdict(thing), attribute_confidence={}) for thing in things
+            ),
+            setting="studio",
+            setting_confidence=1,
+        )
+        for things in batch.seen
+    ]
+    figures = score_perceptions(said, bare)
+    assert (figures.named["colour"], figures.right["colour"]) == (0, 0)
+    assert figures.headline["shape"] == figures.headline["whole_scene"] == 1
 
 
 def test_the_two_perception_networks_are_different_in_kind() -> None:
