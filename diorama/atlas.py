@@ -118,8 +118,9 @@ class Atlas:
         # The shorter side is a whole number of texels.
         if abs(entry.width - drawing.aspect * entry.height) > 1.0 + 0.01 * entry.width:
             raise ArtError(
-                f"{drawing.name} is {entry.width} x {entry.height} in the sprite atlas, but its aspect in "
-                f"diorama/drawings.toml is {drawing.aspect}: correct it, then make sprites"
+                f"{drawing.name} is {entry.width} x {entry.height} in the sprite atlas, so its aspect is no "
+                f"{drawing.aspect}: write {entry.width / entry.height:.3f} in diorama/drawings.toml, then "
+                "make sprites"
             )
         return row
 

@@ -19,11 +19,11 @@ from diorama.atlas import (
     ATLAS_PATH,
     LONGEST,
     ArtError,
+    Atlas,
     Credit,
     Entry,
     Manifest,
     digest,
-    load_atlas,
     save_atlas,
 )
 from diorama.drawings import Drawing, Drawings, Source, load_drawings
@@ -45,16 +45,16 @@ def build(drawings: Drawings, out: Path, cache: Path) -> Manifest:
     manifest = Manifest(
         sprites=tuple(entry for entry, _ in made), credits=tuple(map(_credit, drawings.sources))
     )
-    save_atlas(out, np.stack([planes for _, planes in made]), manifest)
+    atlas = Atlas(manifest, np.stack([planes for _, planes in made]))
+    for drawing in drawings.drawings:
+        atlas.row(drawing)
+    save_atlas(out, atlas.planes, manifest)
     if (size := out.stat().st_size) > LIMIT:
         out.unlink()
         raise ArtError(
             f"the sprite atlas has {size} bytes, {LIMIT} are allowed: list fewer drawings in "
             "diorama/drawings.toml"
         )
-    atlas = load_atlas(out)
-    for drawing in drawings.drawings:
-        atlas.row(drawing)
     return manifest
 
 

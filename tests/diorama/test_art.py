@@ -183,7 +183,7 @@ def cars() -> Vocabulary:
     ("changes", "message"),
     [
         ({"file": "lorry"}, "made 1.0.0 has no 'lorry'; correct or remove it"),
-        ({"aspect": 1.0, "alone": True}, "its aspect in diorama/drawings.toml is 1.0: correct it"),
+        ({"aspect": 1.0, "alone": True}, "so its aspect is no 1.0: write 1.622 in diorama/drawings.toml"),
         ({"split": "held_out"}, "no drawing for training of car: list one"),
     ],
 )
@@ -201,6 +201,7 @@ def test_build_says_what_is_wrong_with_a_drawing(
     assert building.main(["--out", str(tmp_path / "sprites.npz"), "--cache", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+    assert not (tmp_path / "sprites.npz").exists()
 
 
 def test_an_atlas_that_is_too_large_is_not_left_behind(
