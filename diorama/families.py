@@ -24,6 +24,7 @@ from diorama.draws import (
 )
 from diorama.geneval_prompts import geneval_prompts
 from diorama.graph import Group, SceneGraph
+from diorama.phrases import with_article
 from diorama.vocabulary import Vocabulary
 from diorama.wording import HELD_OUT_STYLES, TEXT_LENGTH, TRAINING_STYLES, say, words
 
@@ -226,9 +227,9 @@ def dpg_rows(case: Case) -> list[dict[str, str]]:
     names = [_name(graph, index) for index in range(len(graph.groups))]
     entities: list[int] = []
     for group, name in zip(graph.groups, names, strict=True):
-        entities.append(ask([], "entity - whole", name, f"Is there a {name}?"))
+        entities.append(ask([], "entity - whole", name, f"Is there {with_article(name)}?"))
         if group.count > 1:
-            question = f"Are there exactly {group.count} things that are a {name}?"
+            question = f"Are there exactly {group.count} things that are {with_article(name)}?"
             ask([entities[-1]], "other - count", f"{name}, =={group.count}", question)
         for attribute, detail in _DPG_DETAILS.items():
             if value := getattr(group, attribute):

@@ -25,7 +25,10 @@ MAX_THINGS = 6
 
 
 class Group(BaseModel):
-    """`count` things of one shape that share the attributes which are not None. None means: any."""
+    """`count` things of one shape that share the attributes which are not None. None means: any.
+
+    A scene made for it shows names of which no colour is said in their natural look.
+    """
 
     model_config = ConfigDict(frozen=True)
 
