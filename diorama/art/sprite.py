@@ -24,6 +24,9 @@ KMeans: Any = _KMeans
 _FLAT = 0.18
 """Share of the shorter side after which the pillow is flat."""
 
+_SMOOTH = 2.0
+"""Texels of blur: distances to a stepped outline have ridges, which the light would show."""
+
 _CLUSTERS = 7
 _LIGHTNESS = 0.55
 """Weight of lightness against hue and chroma: light and shade of one surface belong together."""
@@ -82,7 +85,7 @@ def _spread(rgb: NDArray[np.uint8], solid: NDArray[np.bool_]) -> NDArray[np.uint
 def _relief(solid: NDArray[np.bool_], shorter: int) -> Floats:
     depth: Floats = ndimage.distance_transform_edt(solid) / max(_FLAT * shorter, 2.0)
     rise = 1.0 - np.clip(depth, 0.0, 1.0)
-    smooth: Floats = ndimage.gaussian_filter(np.sqrt(1.0 - rise * rise), 1.0)
+    smooth: Floats = ndimage.gaussian_filter(np.sqrt(1.0 - rise * rise), _SMOOTH)
     return smooth * solid
 
 
