@@ -22,7 +22,7 @@ export TOKENIZERS_PARALLELISM := false
 export MKL_CBWR := AUTO,STRICT
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-slow lint format serve train bench clean
+.PHONY: help setup demo sprites test test-slow lint format serve train bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -38,6 +38,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## refine one prompt; leaves the picture, the contact sheet and the trace in out/demo
 	$(BIN)/maulstick refine "$(DEMO_PROMPT)" --seed $(DEMO_SEED) --out out/demo
+
+sprites: $(READY) ## fetch the art and write the sprite atlas, .cache/sprites.npz: training alone needs it (npm, network)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[sprites]'
+	$(BIN)/python -m diorama.art.build
 
 test: $(READY) ## all tests that need neither minutes nor a GPU, Ray or an endpoint
 	$(BIN)/python -m pytest

@@ -5,16 +5,17 @@ the thing's own depth in its unit box, so that float32 is exact to far less than
 no truth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, cos, floor, sin
+from math import ceil, cos, floor, log2, sin
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diorama.projection import Vector, bounds, extent, view
+from diorama.pinhole import Box, Vector, view
+from diorama.projection import bounds, extent
 from diorama.scene import Scene, Thing
 from diorama.solids import HITS, Point
 
@@ -49,6 +50,20 @@ class Axes(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """Hits of any kind of thing, at most one per thing and ray.
+
+    `depth` and `place` are those of `Hits`, `owner` is the thing's position among all owners. `shade` gives
+    the display colours, [kept, 3], of the hits at the positions that it is handed.
+    """
+
+    depth: Tensor
+    place: Tensor
+    owner: Tensor
+    shade: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Hits:
     """Where the rays of one group enter their things.
 
@@ -65,6 +80,26 @@ class Hits:
     ray: Point
 
 
+class Window(NamedTuple):
+    """The part of a picture, in rays, that holds a thing; it may reach past the border."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def bucket(self) -> tuple[int, int]:
+        """Windows of one bucket differ by less than twice in width and height: few groups, little waste."""
+        return round(log2(max(self.width, 8))), round(log2(max(self.height, 8)))
+
+
+def window_of(box: Box, fine: int) -> Window:
+    """The rays of a grid of `fine` x `fine` that may meet what lies within `box`, and one more all around."""
+    left, top = floor(box[0] * fine) - 1, floor(box[1] * fine) - 1
+    return Window(left, top, ceil(box[2] * fine) + 1 - left, ceil(box[3] * fine) + 1 - top)
+
+
 def box_lengths(thing: Thing) -> Vector:
     """World lengths of the thing's unit box; a torus' is a cube, which it does not fill in depth."""
     width, height, depth = extent(thing)
@@ -73,25 +108,27 @@ def box_lengths(thing: Thing) -> Vector:
 
 def cast(scenes: Sequence[Scene], owners: Sequence[Owner], fine: int, device: torch.device) -> list[Hits]:
     """All hits of all things on grids of `fine` x `fine` rays, one entry per group, hidden ones included."""
-    rows = np.array([_axes(scenes[owner.scene], owner.thing) for owner in owners], dtype=np.float32)
+    rows = np.array([axes_of(scenes[owner.scene], owner.thing) for owner in owners], dtype=np.float32)
     table = torch.tensor(rows.T.copy(), device=device)
     groups: dict[tuple[str, str], list[int]] = {}
     for row, owner in enumerate(owners):
         groups.setdefault((owner.thing.shape, owner.thing.size), []).append(row)
-    windows = [bounds(scenes[owner.scene].camera, owner.thing) for owner in owners]
+    windows = [window_of(bounds(scenes[owner.scene].camera, owner.thing), fine) for owner in owners]
     hits: list[Hits] = []
     for _, members in sorted(groups.items()):
-        corner = [(floor(windows[row][0] * fine) - 1, floor(windows[row][1] * fine) - 1) for row in members]
-        far = [(ceil(windows[row][2] * fine) + 1, ceil(windows[row][3] * fine) + 1) for row in members]
-        width = max(end[0] - start[0] for start, end in zip(corner, far, strict=True))
-        height = max(end[1] - start[1] for start, end in zip(corner, far, strict=True))
-        numbers = [(row, owners[row].scene, *start) for row, start in zip(members, corner, strict=True)]
+        width = max(windows[row].width for row in members)
+        height = max(windows[row].height for row in members)
+        numbers = [(row, owners[row].scene, windows[row].left, windows[row].top) for row in members]
         members_table = torch.tensor(numbers, device=device).T
-        hits.append(_cast_group(owners[members[0]].thing, table, members_table, (width, height), fine))
+        thing = owners[members[0]].thing
+        extents = extent(thing)
+        tube = 0.5 * extents[2] / extents[0]
+        hits.append(cast_group(thing.shape, tube, table, members_table, (width, height), fine))
     return hits
 
 
-def _axes(scene: Scene, thing: Thing) -> Axes:
+def axes_of(scene: Scene, thing: Thing) -> Axes:
+    """What rays need of a thing that is turned about the vertical alone."""
     lengths = box_lengths(thing)
     c, s = cos(thing.yaw), sin(thing.yaw)
     level, fall = cos(scene.camera.pitch), sin(scene.camera.pitch)
@@ -107,9 +144,13 @@ def _axes(scene: Scene, thing: Thing) -> Axes:
     return Axes(*start, *ahead, *right, *up, middle, scene.camera.focal)
 
 
-def _cast_group(thing: Thing, table: Tensor, members: Tensor, window: tuple[int, int], fine: int) -> Hits:
-    """`members`: [4, things] of row, scene, left and top of the window; `window`: its width and height in
-    rays.
+def cast_group(
+    shape: str, tube: float, table: Tensor, members: Tensor, window: tuple[int, int], fine: int
+) -> Hits:
+    """Hits of solids of one shape, `tube` half as thick as a torus is in its unit box.
+
+    `table` has a column of `Axes` per row; `members`: [4, things] of row, scene, left and top of the window;
+    `window`: its width and height in rays.
     """
     rows, scene, left, top = members
     axes = Axes(*table[:, rows, None])  # pyright: ignore[reportArgumentType]
@@ -127,9 +168,7 @@ def _cast_group(thing: Thing, table: Tensor, members: Tensor, window: tuple[int,
         across, along = a * right, b * up
         direction.append((ahead + across)[:, None, :] + along[:, :, None])
         origin.append((start + axes.middle * across)[:, None, :] + (axes.middle * along)[:, :, None])
-    extents = extent(thing)
-    tube = 0.5 * extents[2] / extents[0]
-    s, hit = HITS[thing.shape](_point(origin), _point(direction), tube)
+    s, hit = HITS[shape](_point(origin), _point(direction), tube)
     inside_x, inside_y = (column >= 0) & (column < fine), (line >= 0) & (line < fine)
     hit = hit & inside_x[:, None, :] & inside_y[:, :, None]
     m, y, x = hit.nonzero(as_tuple=True)
@@ -139,7 +178,7 @@ def _cast_group(thing: Thing, table: Tensor, members: Tensor, window: tuple[int,
     point = [component.flatten()[flat] + s * along for component, along in zip(origin, ray, strict=True)]
     place = (scene[m] * fine + top[m] + y) * fine + left[m] + x
     depth = s + table[Axes._fields.index("middle")][rows[m]]
-    return Hits(thing.shape, tube, depth, place, rows[m], _point(point), _point(ray))
+    return Hits(shape, tube, depth, place, rows[m], _point(point), _point(ray))
 
 
 def _point(components: Sequence[Tensor]) -> Point:

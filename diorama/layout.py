@@ -9,6 +9,7 @@ from math import atan, hypot, tan
 
 import numpy as np
 
+from diorama.drawings import Split, drawings_of
 from diorama.graph import Predicate, SceneGraph
 from diorama.projection import Box, bounds, extent, perfectly_seen
 from diorama.scene import Camera, Thing
@@ -56,7 +57,8 @@ class Rank:
 class Layout:
     """One attempt: things are placed one by one, each where its relations to those before it hold.
 
-    `back`, 0 to 1, moves everything away from the camera, where there is more room.
+    `back`, 0 to 1, moves everything away from the camera, where there is more room. Cut-outs show drawings of
+    `splits`.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class Layout:
         ranks: dict[str, list[Rank]],
         rng: np.random.Generator,
         back: float,
+        splits: Sequence[Split] = ("train",),
     ) -> None:
         self.near, self.far = -1.5 + 1.8 * back, 1.9 + 0.9 * back
         self.camera = camera
         self.ranks = ranks
         self.rng = rng
+        self.splits = splits
         self.related: dict[tuple[int, int], list[Predicate]] = {}
         for relation in graph.relations:
             self.related.setdefault((relation.subject, relation.object), []).append(relation.predicate)
@@ -129,6 +133,8 @@ class Layout:
         thing = Thing(
             attributes.shape, attributes.colour, attributes.pattern, attributes.size, 0.0, 0.0, z, yaw
         )
+        if attributes.shape in _CUTOUTS:
+            thing = self._draw(thing)
         height = extent(thing)[1]
         y = height / 2
         free = level.free and ahead.free
@@ -153,6 +159,13 @@ class Layout:
             u = _BORDER + half + (1 - 2 * (_BORDER + half)) * _share(side, rng)
         return replace(thing, x=camera.x + (u - 0.5) * deep / camera.focal, y=y)
 
+    def _draw(self, thing: Thing) -> Thing:
+        """The cut-out with one of its drawings, mirrored or not, leaning a little."""
+        drawings = drawings_of(thing.shape, self.splits)
+        drawing = drawings[int(self.rng.random() * len(drawings))]
+        flip = self.rng.random() < 0.5 and drawing.mirrored
+        return replace(thing, drawing=drawing.name, flip=flip, roll=(2.0 * self.rng.random() - 1.0) * _LEAN)
+
     def _fits_in(self, thing: Thing, seen: Seen, group: int) -> bool:
         for other, other_seen, other_group in zip(self.things, self.seen, self.groups, strict=True):
             forwards = self.related.get((group, other_group), [])
@@ -176,7 +189,10 @@ class Layout:
 
 
 _ROUND = ("sphere", "cylinder", "cone", "torus")
-_TURNS = {shape.name: 0.5 for shape in load_vocabulary().shapes if shape.kind == "cutout"} | {"torus": 0.9}
+_CUTOUTS = frozenset(shape.name for shape in load_vocabulary().shapes if shape.kind == "cutout")
+_LEAN = 0.1
+"""How far a cut-out leans to either side at most, in radians."""
+_TURNS = dict.fromkeys(_CUTOUTS, 0.5) | {"torus": 0.9}
 """How far things may be turned, from one side to the other (radians), that must be seen from the front."""
 _SINE, _COSINE = 0.174, 0.985
 """Of the mean pitch: good enough for where to try; what counts is measured on the exact projection."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diorama.drawings import Split
 from diorama.graph import Group, Relation, SceneGraph
 from diorama.layout import AXES, Attributes, Layout, Rank
 from diorama.projection import project
@@ -29,8 +30,15 @@ class Unplaceable(ValueError):
         super().__init__(f"cannot place {graph!r}: {reason}; ask for fewer things or fewer relations")
 
 
-def complete(graph: SceneGraph, rng: np.random.Generator, vocabulary: Vocabulary) -> Scene:
+def complete(
+    graph: SceneGraph,
+    rng: np.random.Generator,
+    vocabulary: Vocabulary,
+    splits: Sequence[Split] = ("train",),
+) -> Scene:
     """Draw a scene that shows exactly what `graph` asks for; what it leaves open is drawn from `vocabulary`.
+
+    Cut-outs show drawings of `splits`, or those for training where a class has no others.
 
     Every relation holds with a margin of at least `CLEAR_POSITION` (before and behind: `CLEAR_DISTANCE`).
     Things overlap in the picture only where one is asked to be in front of or behind the other.
@@ -53,7 +61,7 @@ def complete(graph: SceneGraph, rng: np.random.Generator, vocabulary: Vocabulary
             continue
         # Further back there is more room: many things start there, stubborn graphs move there.
         back = min(1.0, max(0.0, 0.3 * (crowd - 4)) + attempt / 40)
-        layout = Layout(graph, camera, ranks, rng, back)
+        layout = Layout(graph, camera, ranks, rng, back, splits)
         if crowd > 3 and attempt % 2:
             layout.line_up()
         things = layout.place(attributes)

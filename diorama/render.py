@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diorama.atlas import Atlas
 from diorama.backdrop import NEUTRAL, backdrops
-from diorama.casting import Hits, Owner, cast
+from diorama.casting import Layer, Owner
 from diorama.graph import MAX_THINGS
+from diorama.layers import layers_of
 from diorama.projection import bounds, corners, extent, perfectly_seen
 from diorama.scene import Camera, Light, Scene, Thing
-from diorama.shading import looks, shade_hits
 from diorama.truth import Seen
 
 _CHUNK = {"cpu": 12, "cuda": 256}
@@ -79,10 +80,15 @@ def render(
     device: str | torch.device = "cpu",
     supersample: int = 2,
     truth: bool = True,
+    atlas: Atlas | None = None,
 ) -> Rendering:
     """Draw scenes as `size` x `size` pictures, `supersample`^2 rays to a pixel.
 
+    `atlas` holds the drawings of cut-outs; None: the one that `make sprites` wrote, read when a scene needs
+    it.
+
     Raises:
+        ArtError: a scene has a cut-out, and there is no atlas with its drawing.
         ValueError: no scenes, a scene with more than `MAX_THINGS` things, or a thing that reaches behind
             the camera.
     """
@@ -93,7 +99,7 @@ def render(
     device = torch.device(device)
     step = _CHUNK.get(device.type, 64)
     chunks = [scenes[start : start + step] for start in range(0, len(scenes), step)]
-    parts = [_render_chunk(chunk, size, device, supersample, truth) for chunk in chunks]
+    parts = [_render_chunk(chunk, size, device, supersample, truth, atlas) for chunk in chunks]
     if len(parts) == 1:
         return parts[0]
     rgb = torch.cat([part.rgb for part in parts])
@@ -133,14 +139,16 @@ def portraits(
     size: int = 128,
     device: str | torch.device = "cpu",
     supersample: int = 2,
+    atlas: Atlas | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One thing alone per picture on neutral grey: rgb uint8 [N, 3, S, S] and its mask, bool [N, S, S].
 
     Raises:
+        ArtError: see `render`.
         ValueError: the sequences differ in length, or a view's pitch is not within 0 and 0.8 radians.
     """
     scenes = [_alone(thing, view, light) for thing, view, light in zip(things, views, lights, strict=True)]
-    rendering = render(scenes, size, device, supersample)
+    rendering = render(scenes, size, device, supersample, atlas=atlas)
     assert rendering.amodal is not None
     return rendering.rgb, rendering.amodal[:, 0]
 
@@ -189,25 +197,29 @@ class _Samples:
 
 
 def _render_chunk(
-    scenes: Sequence[Scene], size: int, device: torch.device, supersample: int, truth: bool
+    scenes: Sequence[Scene],
+    size: int,
+    device: torch.device,
+    supersample: int,
+    truth: bool,
+    atlas: Atlas | None,
 ) -> Rendering:
     count, samples = len(scenes), supersample * supersample
     owners = [Owner(n, k, thing) for n, scene in enumerate(scenes) for k, thing in enumerate(scene.things)]
-    groups = cast(scenes, owners, size * supersample, device) if owners else []
+    layers = layers_of(scenes, owners, size, supersample, device, atlas)
     nearest = torch.full((count * samples * size * size,), torch.inf, device=device)
-    for hits in groups:
-        nearest.scatter_reduce_(0, hits.place, hits.depth, "amin")
+    for layer in layers:
+        nearest.scatter_reduce_(0, layer.place, layer.depth, "amin")
     colour = torch.zeros(count * size * size, 3, dtype=torch.int32, device=device)
     covered = torch.zeros(count * size * size, dtype=torch.int32, device=device)
     everything: list[_Samples] = []
     winners: list[_Samples] = []
-    table = looks(scenes, owners, device) if owners else torch.empty(0)
     slots = torch.tensor([owner.scene * MAX_THINGS + owner.slot for owner in owners], device=device)
-    for hits in groups:
-        found = _coarse(hits, slots, size, supersample)
-        keep = (hits.depth == nearest[hits.place]).nonzero()[:, 0]
+    for layer in layers:
+        found = _coarse(layer, slots, size, supersample)
+        keep = (layer.depth == nearest[layer.place]).nonzero()[:, 0]
         won = _Samples(found.pixel[keep], found.layer[keep], found.depth[keep])
-        colour.index_add_(0, won.pixel, (shade_hits(hits, keep, table) * _COLOUR_UNIT).round().int())
+        colour.index_add_(0, won.pixel, (layer.shade(keep) * _COLOUR_UNIT).round().int())
         covered.index_add_(0, won.pixel, torch.ones_like(won.pixel, dtype=torch.int32))
         everything.append(found)
         winners.append(won)
@@ -233,12 +245,12 @@ def _render_chunk(
     )
 
 
-def _coarse(hits: Hits, slots: Tensor, size: int, supersample: int) -> _Samples:
+def _coarse(hits: Layer, slots: Tensor, size: int, supersample: int) -> _Samples:
     fine = size * supersample
     scene, rest = hits.place // (fine * fine), hits.place % (fine * fine)
     inside = rest // fine // supersample * size + rest % fine // supersample
     pixels = size * size
-    return _Samples(scene * pixels + inside, slots[hits.row] * pixels + inside, hits.depth)
+    return _Samples(scene * pixels + inside, slots[hits.owner] * pixels + inside, hits.depth)
 
 
 def _count(samples: Sequence[_Samples], count: int, size: int, device: torch.device) -> Tensor:

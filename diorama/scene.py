@@ -23,6 +23,12 @@ class Thing:
     y: float
     z: float
     yaw: float
+    drawing: str | None = None
+    """Which drawing of its class a cut-out shows (see `drawings.toml`); None: the first."""
+    flip: bool = False
+    """Whether a cut-out is mirrored, left for right."""
+    roll: float = 0.0
+    """How far a cut-out leans, within its own plane: positive to the left, as seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diorama.casting import Hits, Owner, box_lengths
-from diorama.projection import Vector
+from diorama.pinhole import Vector
 from diorama.scene import Light, Scene, Thing
 from diorama.solids import SURFACES, Point, Surface
 from diorama.vocabulary import Rgb, load_vocabulary
