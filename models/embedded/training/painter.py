@@ -384,3 +384,6 @@ def _learn_to_read(
         rate_at=lambda step: schedule(step, recipe.text_steps),
         every=min(250, recipe.text_steps),
     )
+    # The encoders are frozen next. Their last gradients would count in the norm by which all are clipped,
+    # but not in a training that was stopped and goes on.
+    readers.zero_grad(set_to_none=True)
