@@ -76,7 +76,7 @@ class Accuracy:
         wrong = Counter[str]()
         for (attribute, true, _), number in self.confusion.items():
             wrong[true] += number * (attribute == "shape")
-        rows = {name: (1 - wrong[name] / number, number) for name, number in self.shown.items()}
+        rows = {name: ((number - wrong[name]) / number, number) for name, number in self.shown.items()}
         return dict(sorted(rows.items(), key=lambda row: (row[1][0], row[0])))
 
 

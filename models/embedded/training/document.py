@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.embedded.training.ship import WEIGHTS
+from models.embedded.training.taught import vocabulary_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "embedded.md"
 EYES = ("critic", "judge")
@@ -19,6 +20,8 @@ def tables(weights: Path = WEIGHTS) -> str:
     """Markdown tables of the three cards."""
     parts = ("painter", "critic", "judge")
     cards = {part: json.loads((weights / part / "card.json").read_text("utf-8")) for part in parts}
+    for part in EYES:
+        cards[part].setdefault("vocabulary", vocabulary_of(weights / part))
     return "\n".join([*_painter(cards["painter"]), "", *_perception(cards), ""])
 
 
@@ -60,7 +63,7 @@ def _perception(cards: dict[str, dict[str, Any]]) -> list[str]:
     # What an older card did not measure is no column.
     columns = [column for column in COLUMNS if all(column in row for _, _, row in rows)]
     lines = [
-        "Critic and judge on held-out renders of the full vocabulary, and of the painter's sub-vocabulary as "
+        "Critic and judge on held-out renders of their own vocabulary, and of the painter's sub-vocabulary as "
         "rendered and as the autoencoder gives it back:",
         "",
         f"| model | pictures | {' | '.join(columns)} |",
@@ -81,7 +84,7 @@ def _perception(cards: dict[str, dict[str, Any]]) -> list[str]:
 def _sets(card: dict[str, Any]) -> dict[str, dict[str, float]]:
     """The rows of one model's figures, by the pictures that it was shown."""
     measured, again = card["measured"], card.get("reconstructions")
-    known = card.get("vocabulary", "full")
+    known = card["vocabulary"]
     found = {known: measured["renders"]}
     if "held_out_drawings" in measured:
         found[f"{known}, held-out drawings"] = measured["held_out_drawings"]
