@@ -63,8 +63,8 @@ def _perception(cards: dict[str, dict[str, Any]]) -> list[str]:
     # What an older card did not measure is no column.
     columns = [column for column in COLUMNS if all(column in row for _, _, row in rows)]
     lines = [
-        "Critic and judge on held-out renders of their own vocabulary, and of the painter's sub-vocabulary as "
-        "rendered and as the autoencoder gives it back:",
+        "Critic and judge on held-out renders of their own vocabulary, and of the painter's sub-vocabulary "
+        "as rendered and as the autoencoder gives it back:",
         "",
         f"| model | pictures | {' | '.join(columns)} |",
         "|---|---|" + "---|" * len(columns),
