@@ -158,11 +158,14 @@ def train_embedded(
         bool, typer.Option("--compile", help="Faster painter steps; needs a C++ compiler.")
     ] = False,
     processes: Annotated[int, typer.Option(min=1, help="Cores that train the painter together.")] = 1,
+    vocabulary: Annotated[
+        str | None, typer.Option(help="Words to teach instead of the profile's.", show_default=False)
+    ] = None,
 ) -> int:
     """Train one part of the embedded models on the diorama."""
     from serving.training import train_part
 
-    return train_part(part, profile, out, steps, resume, start, reread, compiled, processes)
+    return train_part(part, profile, out, steps, resume, start, reread, compiled, processes, vocabulary)
 
 
 @evaluate.command("memory")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional
 
-from diorama.drawings import Drawing
+from diorama.drawings import Drawing, Split, drawings_of
+from diorama.vocabulary import Vocabulary
 
 ATLAS_PATH = Path(__file__).parent.parent / ".cache" / "sprites.npz"
 """Where `make sprites` writes: in the clone, ignored by git."""
@@ -209,6 +211,20 @@ def the_atlas() -> Atlas:
         ArtError: there is none, or it is damaged.
     """
     return load_atlas()
+
+
+def check_art(vocabulary: Vocabulary) -> None:
+    """See that every drawing of the vocabulary's cut-outs can be drawn, before any work starts.
+
+    A vocabulary without cut-outs needs no atlas, and none is read then.
+
+    Raises:
+        ArtError: the atlas is missing or damaged, or lacks one of the drawings.
+    """
+    cutouts = [shape.name for shape in vocabulary.shapes if shape.kind == "cutout"]
+    for name in cutouts:
+        for drawing in drawings_of(name, get_args(Split)):
+            the_atlas().row(drawing)
 
 
 def digest(sprite: NDArray[np.uint8]) -> str:

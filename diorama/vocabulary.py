@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib import resources
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -180,14 +180,20 @@ class Vocabulary(BaseModel, frozen=True, extra="forbid"):
 
 
 @cache
+def vocabulary_names() -> tuple[str, ...]:
+    """All that `load_vocabulary` takes: "full" and the names of its sub-vocabularies, in the file's order."""
+    return ("full", *_read()["subsets"])
+
+
+@cache
 def load_vocabulary(subset: str = "full") -> Vocabulary:
-    """Read the vocabulary, or one of its named sub-vocabularies ("solids", "cpu", "cpu_names", "tiny").
+    """Read the vocabulary, or one of its named sub-vocabularies (see `vocabulary_names`).
 
     Raises:
         ValueError: `subset` is not in `vocabulary.toml`, one of its words is not in the full vocabulary, or a
             class is given a colour that is none.
     """
-    data = tomllib.loads(resources.files("diorama").joinpath("vocabulary.toml").read_text("utf-8"))
+    data = _read()
     subsets: dict[str, dict[str, list[str]]] = data.pop("subsets")
     if subset == "full":
         full = Vocabulary.model_validate(data)
@@ -201,6 +207,10 @@ def load_vocabulary(subset: str = "full") -> Vocabulary:
             raise ValueError(f"sub-vocabulary {subset!r} names unknown {kind}: {', '.join(unknown)}")
         data[kind] = [entries[name] for name in names]
     return Vocabulary.model_validate(data)
+
+
+def _read() -> dict[str, Any]:
+    return tomllib.loads(resources.files("diorama").joinpath("vocabulary.toml").read_text("utf-8"))
 
 
 def _check_colours(full: Vocabulary) -> None:

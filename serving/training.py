@@ -1,11 +1,13 @@
 """The command `train`. Knows which recipe trains which part, and nothing of what is in them."""
 
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from models.embedded.profiles import ProfileName
+from models.embedded.profiles import ProfileName, vocabulary_for
 from models.executor import find_devices
 from serving.assembly import choose_devices
 from serving.failures import UserError
@@ -18,6 +20,24 @@ Degrade = Callable[[Any], Any]
 PARTS = ("autoencoder", "critic", "judge", "painter")
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What was asked for, checked."""
+
+    part: str
+    profile: ProfileName
+    vocabulary: str
+    out: Path
+    named: str
+    """How `out` is called after its part by default, and the parts that were trained beside it."""
+    steps: int | None
+    resume: bool
+    device: str
+
+    def beside(self, part: str) -> Path:
+        return self.out.parent / f"{part}-{self.named}"
+
+
 def train_part(
     part: str,
     profile: str,
@@ -28,11 +48,14 @@ def train_part(
     reread: bool = False,
     compiled: bool = False,
     processes: int = 1,
+    vocabulary: str | None = None,
 ) -> int:
-    """Train one part of the embedded models in `out`.
+    """Train one part of the embedded models in `out`, on the profile's vocabulary or on `vocabulary`.
 
     Raises:
-        UserError: the part or the profile is unknown, or `out` holds a training and `resume` is not set.
+        UserError: the part, the profile or the vocabulary is unknown, `out` holds a training and `resume` is
+            not set or holds another one, the sprite atlas is not there or damaged, or another part that is
+            needed was not trained on these words.
     """
     settings = load_settings()
     if part not in PARTS:
@@ -40,7 +63,8 @@ def train_part(
     chosen = next((name for name in get_args(ProfileName) if name == profile), None)
     if chosen is None:
         raise UserError(f"no profile is called {profile!r}: use --profile {', '.join(get_args(ProfileName))}")
-    folder = out or DataFolder(settings.home).training / f"{part}-{profile}"
+    named = profile if vocabulary is None else f"{profile}-{vocabulary}"
+    folder = out or DataFolder(settings.home).training / f"{part}-{named}"
     check_writable(folder, "--out")
     if (folder / "training.pt").exists() and not resume:
         raise UserError(
@@ -60,84 +84,101 @@ def train_part(
     device = find_devices()[0] if devices == "auto" else devices[0]
     if processes > 1 and device != "cpu":
         raise UserError(f"--processes shares work between the cores of a CPU; the device is {device}")
-    _train(part, chosen, folder, steps, resume, device, start, reread, compiled, processes)
+    words = vocabulary or vocabulary_for(part, chosen)
+    _check_art(words)
+    _train(
+        _Order(part, chosen, words, folder, named, steps, resume, device), start, reread, compiled, processes
+    )
     print(f"trained: {folder}")
     return 0
 
 
-def _train(
-    part: str,
-    profile: ProfileName,
-    out: Path,
-    steps: int | None,
-    resume: bool,
-    device: str,
-    start: Path | None,
-    reread: bool,
-    compiled: bool,
-    processes: int,
-) -> None:
-    from models.backends import WEIGHTS
+def _check_art(vocabulary: str) -> None:
+    """Find out before any work starts whether the world of `vocabulary` can be drawn."""
+    from diorama.atlas import ArtError, check_art
+    from diorama.vocabulary import load_vocabulary
 
-    match part:
-        case "autoencoder":
-            from models.embedded.training.autoencoder import train
-
-            train(profile, out, steps=steps, resume=resume, device=device)
-        case "critic" | "judge":
-            from models.embedded.training.perception import train
-
-            train(
-                part, profile, out, steps=steps, resume=resume, device=device, degrade=_degrade(out, profile)
-            )
-        case _:
-            from models.embedded.training.painter import train
-            from models.embedded.training.team import train_together
-
-            autoencoder = _choose(
-                out.parent / f"autoencoder-{profile}" / "autoencoder", WEIGHTS / "painter" / "vae"
-            )
-            critic = _choose(out.parent / f"critic-{profile}", WEIGHTS / "critic")
-            recipe = partial(
-                train,
-                profile,
-                out,
-                autoencoder=autoencoder,
-                critic=critic,
-                steps=steps,
-                start=start,
-                reread=reread,
-                resume=resume,
-                compiled=compiled,
-                device=device,
-            )
-            train_together(processes, recipe)
+    try:
+        check_art(load_vocabulary(vocabulary))
+    except (ArtError, ValueError) as error:
+        raise UserError(str(error)) from error
 
 
-def _degrade(out: Path, profile: ProfileName) -> Degrade | None:
+def _train(order: _Order, start: Path | None, reread: bool, compiled: bool, processes: int) -> None:
+    from models.embedded.training.latents import ForeignLatents
+    from models.embedded.training.loop import ForeignTraining
+
+    common: dict[str, Any] = {
+        "steps": order.steps,
+        "resume": order.resume,
+        "device": order.device,
+        "vocabulary": order.vocabulary,
+    }
+    try:
+        match order.part:
+            case "autoencoder":
+                from models.embedded.training.autoencoder import train
+
+                train(order.profile, order.out, **common)
+            case "critic" | "judge":
+                from models.embedded.training.perception import train
+
+                train(order.part, order.profile, order.out, degrade=_degrade(order), **common)
+            case _:
+                from models.embedded.training.painter import train
+                from models.embedded.training.team import train_together
+
+                parts = {"autoencoder": _autoencoder(order), **_eyes(order)}
+                if parts["autoencoder"] is None or parts["critic"] is None:
+                    raise UserError(_say_missing(order, parts))
+                options = {"start": start, "reread": reread, "compiled": compiled}
+                train_together(
+                    processes, partial(train, order.profile, order.out, **parts, **options, **common)
+                )
+    except (ForeignLatents, ForeignTraining) as error:
+        raise UserError(str(error)) from error
+
+
+def _say_missing(order: _Order, parts: dict[str, Path | None]) -> str:
+    missing = next(part for part, folder in parts.items() if folder is None)
+    return (
+        f"no {missing} knows the words of the vocabulary {order.vocabulary!r}: train that part first, with "
+        f"--part {missing} --profile {order.profile}, beside {order.out} ({order.beside(missing)})"
+    )
+
+
+def _degrade(order: _Order) -> Degrade | None:
     """The trained or shipped autoencoder, through which a perception model sees a third of its pictures.
 
-    None for `tiny`, and on a machine that has no autoencoder yet.
+    None for `tiny`, and on a machine that has no autoencoder of these names yet.
     """
-    from models.backends import WEIGHTS
-
-    if profile == "tiny":
+    if order.profile == "tiny":
         return None
-    for folder in (out.parent / f"autoencoder-{profile}" / "autoencoder", WEIGHTS / "painter" / "vae"):
-        if (folder / "config.json").is_file():
-            from models.embedded.training.measure import load_reconstructions
+    folder = _autoencoder(order)
+    if folder is None:
+        print(
+            f"no autoencoder knows the names of {order.vocabulary!r} yet: rendered pictures alone",
+            file=sys.stderr,
+        )
+        return None
+    from models.embedded.training.measure import load_reconstructions
 
-            return load_reconstructions(folder)
-    return None
+    return load_reconstructions(folder, order.device)
 
 
-def _choose(trained: Path, shipped: Path) -> Path:
-    """What was trained beside the painter, else what is shipped.
+def _autoencoder(order: _Order) -> Path | None:
+    """What was trained beside it, else what is shipped, if it was taught the names."""
+    from models.backends import WEIGHTS
+    from models.embedded.training.taught import choose
 
-    Raises:
-        UserError: neither is there.
-    """
-    for folder in (trained, shipped):
-        if (folder / "config.json").is_file():
-            return folder
-    raise UserError(f"neither {trained} nor {shipped} holds what the painter needs: train that part first")
+    folders = (order.beside("autoencoder") / "autoencoder", WEIGHTS / "painter" / "vae")
+    return choose(folders, order.vocabulary, names_only=True)
+
+
+def _eyes(order: _Order) -> dict[str, Path | None]:
+    """Critic and judge, trained beside it or shipped, that know all words; `tiny` asks no judge."""
+    from models.backends import WEIGHTS
+    from models.embedded.training.taught import choose
+
+    parts = ("critic", "judge") if order.profile != "tiny" else ("critic",)
+    return {part: choose((order.beside(part), WEIGHTS / part), order.vocabulary) for part in parts}

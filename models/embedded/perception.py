@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models.embedded.shards import load_state, save_state
 from models.perception import DetectedThing, Perception
 
 PICTURE = 128
@@ -272,31 +272,29 @@ def _iou(box: Tensor, boxes: Tensor) -> Tensor:
 
 
 def load_perceiver(path: Path | str, device: str = "cpu") -> Perceiver:
-    """The perception model saved in the folder `path` (config.json, model.safetensors).
+    """The perception model saved in the folder `path` (config.json, model.safetensors or its shards).
 
     Raises:
-        FileNotFoundError: one of the two files is not there.
+        FileNotFoundError: one of the files is not there.
         ValueError: the weights do not fit the configuration.
     """
     folder = Path(path)
     config = PerceptionConfig.model_validate_json((folder / "config.json").read_text("utf-8"))
     network = PerceptionNetwork(config)
-    state = load_file(folder / "model.safetensors")
+    state = load_state(folder)
     try:
         network.load_state_dict(
             {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
         )
     except RuntimeError as error:
-        raise ValueError(
-            f"{folder / 'model.safetensors'} does not fit {folder / 'config.json'}: {error}"
-        ) from error
+        raise ValueError(f"the weights in {folder} do not fit {folder / 'config.json'}: {error}") from error
     return Perceiver(network, device)
 
 
 def save_perceiver(network: PerceptionNetwork, path: Path | str) -> None:
-    """Write the network into the folder `path` in fp16."""
+    """Write the network into the folder `path` in fp16, in shards where it is large."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(network.config.model_dump(), indent=2) + "\n", "utf-8")
     state = {n: v.half() if v.is_floating_point() else v for n, v in network.state_dict().items()}
-    save_file({n: v.contiguous().cpu() for n, v in state.items()}, folder / "model.safetensors")
+    save_state(state, folder)

@@ -1,5 +1,8 @@
 """Sizes and lengths of the embedded models per profile: `tiny` for tests, `cpu` for two cores, `gpu` for one
 H100.
+
+Every profile names the sub-vocabulary that it teaches. Weights that were trained before say in their own card
+or configuration what they know: nothing that reads weights may take it from here.
 """
 
 from dataclasses import dataclass
@@ -28,8 +31,9 @@ class AutoencoderProfile:
 
 @dataclass(frozen=True, slots=True)
 class PerceptionProfile:
-    """Width and depth of the backbone, and the length of its training."""
+    """The sub-vocabulary, width and depth of the backbone, and the length of its training."""
 
+    vocabulary: str
     width: int
     depth: int
     steps: int
@@ -42,6 +46,7 @@ class PainterProfile:
     """The Flux transformer's size, its text encoders' width, and the length of its training.
 
     `scenes` pictures are rendered and encoded once; every step draws from them with fresh captions and noise.
+    Every `look_every` steps samples are painted for the log, `judged` of each family for the judge as well.
     """
 
     vocabulary: str
@@ -56,31 +61,43 @@ class PainterProfile:
     batch: int
     rate: float = 1e-3
     muon_rate: float = 3e-3
+    look_every: int = 1000
+    judged: int = 8
 
 
 AUTOENCODER: dict[ProfileName, AutoencoderProfile] = {
     "tiny": AutoencoderProfile("tiny", (8, 8, 16, 16), steps=30, batch=4),
-    "cpu": AutoencoderProfile("cpu", (8, 16, 48, 96), steps=2200, batch=16),
+    "cpu": AutoencoderProfile("cpu_names", (8, 16, 48, 96), steps=2200, batch=16),
     "gpu": AutoencoderProfile("full", (32, 64, 128, 128), steps=12000, batch=64, rate=1e-3),
 }
 
 CRITIC: dict[ProfileName, PerceptionProfile] = {
-    "tiny": PerceptionProfile(16, 1, steps=30, batch=8),
-    "cpu": PerceptionProfile(96, 3, steps=720, batch=32, rate=2e-3),
-    "gpu": PerceptionProfile(128, 4, steps=6000, batch=128, rate=2e-3),
+    "tiny": PerceptionProfile("tiny", 16, 1, steps=30, batch=8),
+    "cpu": PerceptionProfile("cpu_names", 96, 3, steps=720, batch=32, rate=2e-3),
+    "gpu": PerceptionProfile("full", 128, 4, steps=6000, batch=128, rate=2e-3),
 }
 
 JUDGE: dict[ProfileName, PerceptionProfile] = {
-    "tiny": PerceptionProfile(16, 1, steps=30, batch=8),
-    "cpu": PerceptionProfile(96, 4, steps=800, batch=32, rate=2e-3),
-    "gpu": PerceptionProfile(128, 6, steps=6000, batch=128, rate=2e-3),
+    "tiny": PerceptionProfile("tiny", 16, 1, steps=30, batch=8),
+    "cpu": PerceptionProfile("cpu_names", 96, 4, steps=800, batch=32, rate=2e-3),
+    "gpu": PerceptionProfile("full", 128, 6, steps=6000, batch=128, rate=2e-3),
 }
 
 PAINTER: dict[ProfileName, PainterProfile] = {
-    "tiny": PainterProfile("tiny", 2, 1, 1, 32, 1, scenes=64, text_steps=10, steps=40, batch=8),
-    "cpu": PainterProfile("cpu", 6, 2, 4, 128, 2, scenes=40_000, text_steps=3000, steps=30_000, batch=64),
-    "gpu": PainterProfile("full", 8, 3, 9, 192, 3, scenes=400_000, text_steps=3000, steps=60_000, batch=512),
+    "tiny": PainterProfile("tiny", 2, 1, 1, 32, 1, scenes=64, text_steps=10, steps=40, batch=8, judged=0),
+    "cpu": PainterProfile(
+        "cpu_names", 6, 2, 4, 128, 2, scenes=40_000, text_steps=3000, steps=30_000, batch=64
+    ),
+    "gpu": PainterProfile(
+        "full", 8, 3, 9, 192, 3, scenes=400_000, text_steps=3000, steps=60_000, batch=512, look_every=5000
+    ),
 }
+
+
+def vocabulary_for(part: str, profile: ProfileName) -> str:
+    """What a profile teaches the "autoencoder", "critic", "judge" or "painter"."""
+    profiles = {"autoencoder": AUTOENCODER, "critic": CRITIC, "judge": JUDGE, "painter": PAINTER}
+    return profiles[part][profile].vocabulary
 
 
 def perception_config(

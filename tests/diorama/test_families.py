@@ -25,7 +25,7 @@ from diorama.wording import HELD_OUT_STYLES, TEXT_LENGTH, words
 from diorama.world import World
 
 FULL, SOLIDS = load_vocabulary(), load_vocabulary("solids")
-SUBSETS = ("full", "solids", "cpu", "cpu_names", "tiny")
+SUBSETS = ("full", "solids", "cpu", "cpu_names", "tiny", "tiny_names")
 
 
 def pairs(graph: SceneGraph) -> set[tuple[str | None, str]]:

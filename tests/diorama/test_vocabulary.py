@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from diorama.vocabulary import Vocabulary, load_vocabulary
+from diorama.vocabulary import Vocabulary, load_vocabulary, vocabulary_names
 
 FULL = load_vocabulary()
 SOLIDS = ("sphere", "cube", "cylinder", "cone", "torus", "pyramid")
@@ -24,6 +24,8 @@ def test_sub_vocabularies_keep_their_order() -> None:
     """Class indices of trained models are positions in these."""
     assert load_vocabulary("solids").shape_names == SOLIDS
     assert load_vocabulary("tiny").shape_names == ("sphere", "cube")
+    assert load_vocabulary("tiny_names").shape_names == ("sphere", "cube", "bench", "apple")
+    assert vocabulary_names() == ("full", "solids", "cpu", "cpu_names", "tiny", "tiny_names")
     cpu, names = load_vocabulary("cpu"), load_vocabulary("cpu_names")
     assert cpu.shape_names == ("sphere", "cube", "cylinder", "cone")
     assert cpu.colour_names == ("red", "yellow", "green", "blue", "black", "white")

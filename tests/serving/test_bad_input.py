@@ -2,11 +2,14 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import app
+from diorama.atlas import load_atlas, the_atlas
+from tests.diorama.sprites import write_atlas
 
 
 def _assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -66,6 +69,7 @@ def test_words_outside_the_embedded_world_are_named(maulstick, tmp_path, prompt,
         (["runs", "replay", "nix"], ["nix", "runs list"]),
         (["train", "embedded", "--part", "frame"], ["frame", "painter"]),
         (["train", "embedded", "--part", "critic", "--profile", "huge"], ["huge", "tiny"]),
+        (["train", "embedded", "--part", "critic", "--vocabulary", "mine"], ["'mine'", "cpu_names"]),
         (["evaluate", "diorama", "--prompts", "mine"], ["mine", "heldout"]),
         (["evaluate", "diorama", "--arms", "loop,both"], ["both", "best_of_n"]),
         (["evaluate", "diorama", "--prompts", "geneval"], ["GenEval", "'cpu'", "cpu_names"]),
@@ -105,6 +109,58 @@ def test_a_damaged_ledger_is_named_and_left_alone(maulstick, home):
     (home / "ledger.db").write_bytes(b"not a database")
     _assert_refused(maulstick("runs", "list"), "ledger.db", "start afresh")
     assert (home / "ledger.db").read_bytes() == b"not a database"
+
+
+@pytest.fixture
+def atlas_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Where the sprite atlas is looked for; nothing lies there."""
+    path = tmp_path / "art" / "sprites.npz"
+    monkeypatch.setattr(load_atlas, "__defaults__", (path,))
+    the_atlas.cache_clear()
+    yield path
+    the_atlas.cache_clear()
+
+
+@pytest.mark.parametrize("part", ["autoencoder", "critic", "judge", "painter"])
+@pytest.mark.parametrize("damaged", [False, True], ids=["missing", "damaged"])
+def test_art_that_a_training_needs_is_missed_at_once(
+    monkeypatch, capfd, home, atlas_path: Path, part, damaged
+):
+    monkeypatch.setenv("MAULSTICK_HOME", str(home))
+    if damaged:
+        atlas_path.parent.mkdir()
+        atlas_path.write_bytes(b"PK no archive")
+    code = app.run(["train", "embedded", "--part", part, "--profile", "cpu"])
+    printed = capfd.readouterr()
+    _assert_refused(
+        subprocess.CompletedProcess([], code, printed.out, printed.err), str(atlas_path), "make sprites"
+    )
+    assert not home.exists()
+
+
+def test_solids_are_learnt_without_art_and_only_resumed_as_such(monkeypatch, capfd, home, atlas_path: Path):
+    monkeypatch.setenv("MAULSTICK_HOME", str(home))
+    train = ["train", "embedded", "--part", "critic", "--profile", "tiny", "--out", str(home / "critic")]
+    assert app.run([*train, "--steps", "1"]) == 0
+    capfd.readouterr()
+    code = app.run([*train, "--resume", "--vocabulary", "solids"])
+    printed = capfd.readouterr()
+    _assert_refused(
+        subprocess.CompletedProcess([], code, printed.out, printed.err), "training.pt", "vocabulary", "--out"
+    )
+
+
+def test_a_painter_of_names_waits_for_the_parts_that_know_them(monkeypatch, capfd, home, atlas_path: Path):
+    monkeypatch.setenv("MAULSTICK_HOME", str(home))
+    write_atlas(atlas_path)
+    code = app.run(["train", "embedded", "--part", "painter", "--profile", "cpu"])
+    printed = capfd.readouterr()
+    _assert_refused(
+        subprocess.CompletedProcess([], code, printed.out, printed.err),
+        "'cpu_names'",
+        "--part autoencoder --profile cpu",
+    )
+    assert not home.exists()
 
 
 def test_a_training_is_not_overwritten(maulstick, tmp_path: Path):

@@ -4,14 +4,18 @@ taken for whom.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import permutations
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from diorama.truth import Seen
+from diorama.graph import Predicate
+from diorama.truth import CLEAR_POSITION, Seen, relation_margin
 from models.embedded.perception import ATTRIBUTES
 from models.perception import DetectedThing, Perception
+
+POSITIONS: tuple[Predicate, ...] = ("left of", "right of", "above", "below")
 
 
 @dataclass
@@ -33,6 +37,12 @@ class Accuracy:
     right: Counter[str] = field(default_factory=Counter[str])
     confusion: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
     """(attribute, true word, word said) of the wrong ones."""
+    shown: Counter[str] = field(default_factory=Counter[str])
+    """Found things by their true class."""
+    relations: int = 0
+    """Positions (left of, above, ...) that clearly hold between two things that were both found."""
+    related: int = 0
+    """Those of them that hold between the reported things too."""
 
     @property
     def headline(self) -> dict[str, float]:
@@ -43,6 +53,7 @@ class Accuracy:
             "precision": self.found / max(1, self.found + self.surplus),
             **{name: self.right[name] / max(1, self.named[name]) for name in ATTRIBUTES},
             "count": self.counted / max(1, self.pictures),
+            "position": self.related / max(1, self.relations),
             "whole_scene": self.exact / max(1, self.pictures),
             "iou": self.iou / found,
             "distance_error": self.distance_error / found,
@@ -50,15 +61,23 @@ class Accuracy:
 
     def add(self, other: "Accuracy") -> None:
         """Count another set of pictures in."""
-        for name in ("pictures", "exact", "counted", "things", "found", "surplus", "iou", "distance_error"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.named += other.named
-        self.right += other.right
-        self.confusion += other.confusion
+        for item in fields(self):  # numbers and counters alike
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
-    def confusions(self, most: int = 10) -> list[tuple[str, str, str, int]]:
-        """The commonest errors: attribute, true word, word said, how often."""
-        return [(*key, number) for key, number in self.confusion.most_common(most)]
+    def confusions(self, most: int = 10, attribute: str | None = None) -> list[tuple[str, str, str, int]]:
+        """The commonest errors (of one attribute): attribute, true word, word said, how often."""
+        chosen = Counter({key: n for key, n in self.confusion.items() if attribute in (None, key[0])})
+        return [(*key, number) for key, number in chosen.most_common(most)]
+
+    def classes(self) -> dict[str, tuple[float, int]]:
+        """Per class the share of its found things that were given its name, and how many were found; the
+        worst first.
+        """
+        wrong = Counter[str]()
+        for (attribute, true, _), number in self.confusion.items():
+            wrong[true] += number * (attribute == "shape")
+        rows = {name: ((number - wrong[name]) / number, number) for name, number in self.shown.items()}
+        return dict(sorted(rows.items(), key=lambda row: (row[1][0], row[0])))
 
 
 def score_perceptions(perceptions: Sequence[Perception], truths: Sequence[Sequence[Seen]]) -> Accuracy:
@@ -82,6 +101,7 @@ def _score_picture(total: Accuracy, things: Sequence[DetectedThing], truth: Sequ
     total.surplus += len(things) - len(pairs)
     for i, j in pairs:
         total.iou += float(overlaps[i, j])
+        total.shown[truth[i].shape] += 1
         total.distance_error += abs(truth[i].distance - things[j].distance)
         for name in ATTRIBUTES:
             true, said = getattr(truth[i], name), getattr(things[j], name)
@@ -93,6 +113,16 @@ def _score_picture(total: Accuracy, things: Sequence[DetectedThing], truth: Sequ
                 total.confusion[name, true, said] += 1
                 wholly = False
     total.exact += wholly
+    _score_relations(total, [(truth[i], Seen.of(things[j])) for i, j in pairs])
+
+
+def _score_relations(total: Accuracy, found: Sequence[tuple[Seen, Seen]]) -> None:
+    """Count the positions of every ordered pair that are clear in truth, so that no one could differ."""
+    for (a, said_a), (b, said_b) in permutations(found, 2):
+        for predicate in POSITIONS:
+            if relation_margin(a, predicate, b) >= CLEAR_POSITION:
+                total.relations += 1
+                total.related += relation_margin(said_a, predicate, said_b) > 0
 
 
 def _iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:

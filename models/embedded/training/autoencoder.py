@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from diorama.vocabulary import Vocabulary, load_vocabulary
 from models.embedded.painter import build_autoencoder, decode, encode
 from models.embedded.profiles import AUTOENCODER, ProfileName
+from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.loop import (
     IGNORED,
     Losses,
@@ -30,6 +31,7 @@ from models.embedded.training.loop import (
     torch_generator,
 )
 from models.embedded.training.stream import Pictures, PictureStream
+from models.embedded.training.taught import note_vocabulary
 
 SEED = 303
 KL = 3e-4
@@ -60,13 +62,21 @@ def train(
     steps: int | None = None,
     resume: bool = True,
     device: str = "cpu",
+    vocabulary: str | None = None,
 ) -> Path:
-    """Train the autoencoder and save it as a diffusers folder in `out/autoencoder`, latents normalised;
-    returns `out`.
+    """Train the autoencoder and save it as a diffusers folder in `out/autoencoder`, latents normalised, with
+    a card that names the vocabulary; returns `out`.
+
+    It sees the training drawings of `vocabulary` (None: the profile's own).
+
+    Raises:
+        ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
+        ForeignTraining: `out` holds the training of something else.
     """
     recipe = AUTOENCODER[profile]
+    vocabulary = vocabulary or recipe.vocabulary
     length = steps or recipe.steps
-    words = load_vocabulary(recipe.vocabulary)
+    words = load_vocabulary(vocabulary)
     torch.manual_seed(SEED)
     network = AutoencoderTraining(build_autoencoder(recipe.channels), words).to(device)
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995)
@@ -111,7 +121,9 @@ def train(
     training.load_average()
     autoencoder = network.autoencoder.cpu()
     _normalise(autoencoder, held_out.batch(1000, min(256, 8 * recipe.batch)).rgb.cpu())
-    autoencoder.save_pretrained(out / "autoencoder", safe_serialization=True)
+    folder = out / "autoencoder"
+    autoencoder.save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
+    note_vocabulary(folder, vocabulary)
     return out
 
 

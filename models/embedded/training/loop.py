@@ -22,6 +22,11 @@ from models.embedded.training.team import Team
 
 Losses = Mapping[str, Tensor]
 
+
+class ForeignTraining(ValueError):
+    """A checkpoint of another part, profile or vocabulary than the training that wants to go on."""
+
+
 IGNORED = -100
 """The class index of what has no word, such as the colour of a natural look; it teaches nothing."""
 
@@ -137,11 +142,21 @@ class Training:
         os.replace(temporary, self.checkpoint)
 
     def resume(self) -> bool:
-        """Go on from the checkpoint in `out`, if there is one."""
+        """Go on from the checkpoint in `out`, if there is one.
+
+        Raises:
+            ForeignTraining: it is of a module of other sizes.
+        """
         if not self.checkpoint.exists():
             return False
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        self.module.load_state_dict(state["module"])
+        try:
+            self.module.load_state_dict(state["module"])
+        except RuntimeError as error:
+            raise ForeignTraining(
+                f"{self.checkpoint} is the training of another part, profile or vocabulary: "
+                "delete it, or train in another --out"
+            ) from error
         self.average.state = {
             name: value.to(self.average.state[name].device) for name, value in state["average"].items()
         }

@@ -1,14 +1,16 @@
 """The figures on the cards: what the critic and the judge read, what the autoencoder keeps, what the painter
 gets right.
 
-Every figure comes from draws that no training saw.
+Every figure comes from draws that no training saw. Perception is measured on the drawings that the painter
+learns from, for those it will be asked to read; how it reads drawings that the critic never saw is a figure
+of its own.
 """
 
 import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,7 @@ from diffusers import AutoencoderKL, FluxPipeline
 from PIL.Image import Image
 from torch import Tensor
 
+from diorama.drawings import Split
 from diorama.families import FAMILIES, Case, Family, available_families, cases
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import say
@@ -32,10 +35,21 @@ Wording = Literal["canonical", "heldout"]
 
 
 def measure_perception(
-    perceiver: Perceiver, vocabulary: str, pictures: int, degrade: Callable[[Tensor], Tensor] | None = None
+    perceiver: Perceiver,
+    vocabulary: str,
+    pictures: int,
+    degrade: Callable[[Tensor], Tensor] | None = None,
+    splits: Sequence[Split] = ("train",),
 ) -> Accuracy:
-    """Read `pictures` held-out renders, or what `degrade` makes of them."""
-    stream = PictureStream(load_vocabulary(vocabulary), MEASURE_SEED)
+    """Read `pictures` held-out renders, or what `degrade` makes of them.
+
+    Cut-outs show drawings of `splits`; ("held_out",) gives those that only a judge has seen, as far as a
+    class has any.
+
+    Raises:
+        ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
+    """
+    stream = PictureStream(load_vocabulary(vocabulary), MEASURE_SEED, splits=splits)
     total = Accuracy()
     for start in range(0, pictures, 50):
         batch = stream.batch(start, min(50, pictures - start))
@@ -44,9 +58,10 @@ def measure_perception(
     return total
 
 
-def load_reconstructions(folder: Path) -> Callable[[Tensor], Tensor]:
-    """The autoencoder saved in `folder` as something that degrades pictures."""
-    return reconstructions(AutoencoderKL.from_pretrained(folder, local_files_only=True).eval())
+def load_reconstructions(folder: Path, device: str = "cpu") -> Callable[[Tensor], Tensor]:
+    """The autoencoder saved in `folder` as something that degrades pictures on `device`."""
+    autoencoder = AutoencoderKL.from_pretrained(folder, local_files_only=True).eval()
+    return reconstructions(autoencoder.to(device))  # pyright: ignore[reportArgumentType]
 
 
 def reconstructions(autoencoder: AutoencoderKL) -> Callable[[Tensor], Tensor]:

@@ -7,6 +7,7 @@ stand there.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,13 @@ from models.embedded.painter import (
     load_painter,
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
+from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.latents import NONE, TOKENS, LatentCache
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
 from models.embedded.training.samples import draw_samples
 from models.embedded.training.stream import PictureStream
+from models.embedded.training.taught import note_vocabulary
 from models.embedded.training.team import Team
 from models.embedded.training.text import TextReader, graph_targets, lean_heads
 
@@ -120,6 +123,9 @@ def train(
     *,
     autoencoder: Path,
     critic: Path | None = None,
+    judge: Path | None = None,
+    look_every: int | None = None,
+    vocabulary: str | None = None,
     steps: int | None = None,
     scenes: int | None = None,
     start: Path | None = None,
@@ -136,6 +142,10 @@ def train(
         out: receives latents/, text/, training.pt, log.jsonl, samples/ and painter/.
         autoencoder: folder of a trained autoencoder.
         critic: folder of a trained critic that measures the samples (None: samples are only drawn).
+        judge: folder of a trained judge that measures them too, as `held_out_judge_<family>` in the log; it
+            is shown the profile's `judged` first samples of each family, at least one.
+        look_every: overrides after how many steps samples are drawn.
+        vocabulary: overrides the profile's sub-vocabulary.
         steps: overrides the profile's length.
         scenes: overrides how many pictures are rendered and encoded; more may be added another day.
         start: folder of a painter of the same sizes to go on from; it has learnt to read already.
@@ -146,8 +156,12 @@ def train(
         compiled: compile the transformer, which takes a C++ compiler and a minute and makes steps a tenth
             shorter on a CPU.
         device: "cpu" or "cuda:0".
+
+    Raises:
+        ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
+        ForeignLatents, ForeignTraining: `out` holds the pictures or the training of something else.
     """
-    recipe = PAINTER[profile]
+    recipe = _recipe(profile, vocabulary)
     length = steps or recipe.steps
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
@@ -192,28 +206,45 @@ def train(
         pipeline = build_pipeline(recipe, training.average.state, vae)
         sheet = out / "samples" / f"{step:07d}.png"
         return draw_samples(
-            pipeline, recipe.vocabulary, critic, sheet, per_family=min(8, recipe.batch // 4), device=device
+            pipeline,
+            recipe.vocabulary,
+            critic,
+            sheet,
+            judge=judge,
+            judged=max(1, recipe.judged),
+            per_family=min(8, recipe.batch // 4),
+            device=device,
         )
 
     def rate_at(step: int) -> float:
         return schedule(step, length, warmup=200, decay=0.4 if finish else 0.0)
 
-    training.run(length, loss_at, rate_at=rate_at, every=min(200, length), look=look, look_every=1000)
+    often = look_every or recipe.look_every
+    training.run(length, loss_at, rate_at=rate_at, every=min(200, often, length), look=look, look_every=often)
     if team.leads:
         save_painter(build_pipeline(recipe, training.average.state, vae), out / "painter")
+        note_vocabulary(out / "painter", recipe.vocabulary)
     return out / "painter"
 
 
-def export(profile: ProfileName, out: Path, autoencoder: Path) -> Path:
+def _recipe(profile: ProfileName, vocabulary: str | None) -> PainterProfile:
+    recipe = PAINTER[profile]
+    return replace(recipe, vocabulary=vocabulary or recipe.vocabulary)
+
+
+def export(profile: ProfileName, out: Path, autoencoder: Path, vocabulary: str | None = None) -> Path:
     """Save the painter as it is at the last checkpoint in `out`, without ending its training; returns the
-    folder.
+    folder. `vocabulary` is the training's, where it was not the profile's.
 
     Raises:
         FileNotFoundError: `out` holds no checkpoint.
     """
     state = torch.load(out / "training.pt", map_location="cpu", weights_only=True)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
-    return save_painter(build_pipeline(PAINTER[profile], state["average"], vae), out / "painter")
+    recipe = _recipe(profile, vocabulary)
+    folder = save_painter(build_pipeline(recipe, state["average"], vae), out / "painter")
+    note_vocabulary(folder, recipe.vocabulary)
+    return folder
 
 
 def build_pipeline(recipe: PainterProfile, average: Mapping[str, Tensor], vae: AutoencoderKL) -> FluxPipeline:
@@ -228,10 +259,10 @@ def build_pipeline(recipe: PainterProfile, average: Mapping[str, Tensor], vae: A
 
 
 def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
-    """Write the pipeline in fp16."""
+    """Write the pipeline in fp16, large parts in shards."""
     for part in (pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2, pipeline.vae):
         part.to(torch.float16)
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
     return folder
 
 
@@ -353,3 +384,6 @@ def _learn_to_read(
         rate_at=lambda step: schedule(step, recipe.text_steps),
         every=min(250, recipe.text_steps),
     )
+    # The encoders are frozen next. Their last gradients would count in the norm by which all are clipped,
+    # but not in a training that was stopped and goes on.
+    readers.zero_grad(set_to_none=True)

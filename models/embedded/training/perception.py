@@ -1,7 +1,8 @@
 """Recipe of the critic and the judge: rendered pictures in, boxes and attributes out.
 
 The two never share a picture: each has its own seed, and so its own world. Both also see what an autoencoder
-makes of a picture once there is one, for what they will be asked to read is painted, not rendered.
+makes of a picture once there is one, for what they will be asked to read is painted, not rendered. Of a class
+with several drawings the critic sees those for training, as the painter does; the judge sees all of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diorama.drawings import Split
 from diorama.truth import Seen
 from diorama.vocabulary import load_vocabulary
 from models.embedded.perception import (
@@ -26,9 +28,12 @@ from models.embedded.profiles import CRITIC, JUDGE, ProfileName, perception_conf
 from models.embedded.training.accuracy import score_perceptions
 from models.embedded.training.loop import IGNORED, Losses, Training, optimisers, schedule, torch_generator
 from models.embedded.training.stream import Pictures, PictureStream, augment
+from models.embedded.training.taught import words_of
 
 SEEDS = {"critic": 101, "judge": 202}
 """Seeds of the two training draws; measuring uses seeds of its own."""
+SPLITS: dict[str, tuple[Split, ...]] = {"critic": ("train",), "judge": ("train", "held_out")}
+"""The drawings that each of the two learns from."""
 HELD_OUT_SEED = 909
 
 Degrade = Callable[[Tensor], Tensor]
@@ -45,42 +50,36 @@ def train(
     resume: bool = True,
     device: str = "cpu",
     degrade: Degrade | None = None,
-    vocabulary: str = "solids",
+    vocabulary: str | None = None,
 ) -> Path:
     """Train one perception network and save it in `out`; returns the folder.
 
     Args:
         part: which of the two.
         profile: size and length.
-        out: receives training.pt, log.jsonl, config.json and model.safetensors.
+        out: receives training.pt, log.jsonl, config.json and model.safetensors or its shards.
         steps: overrides the profile's length.
         stop_at: pause after this step; nothing but the checkpoint is written then.
         resume: go on from `out/training.pt` if it is there.
         device: "cpu" or "cuda:0".
         degrade: makes reconstructions; a third of every batch goes through it.
-        vocabulary: sub-vocabulary of the world.
+        vocabulary: sub-vocabulary of the world (None: the profile's own).
+
+    Raises:
+        ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
+        ForeignTraining: `out` holds the training of something else.
     """
     recipe = (CRITIC if part == "critic" else JUDGE)[profile]
     length = steps or recipe.steps
-    words = load_vocabulary(vocabulary)
-    config = perception_config(
-        part,
-        recipe,
-        {
-            "shapes": words.shape_names,
-            "colours": words.colour_names,
-            "patterns": words.pattern_names,
-            "sizes": words.size_names,
-            "settings": words.setting_names,
-        },
-    )
+    words = load_vocabulary(vocabulary or recipe.vocabulary)
+    config = perception_config(part, recipe, words_of(words))
     torch.manual_seed(SEEDS[part])
     network = PerceptionNetwork(config).to(device)
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995, clip=5.0)
     if resume:
         training.resume()
-    stream = PictureStream(words, SEEDS[part], device=device)
-    held_out = PictureStream(words, HELD_OUT_SEED, device=device)
+    stream = PictureStream(words, SEEDS[part], device=device, splits=SPLITS[part])
+    held_out = PictureStream(words, HELD_OUT_SEED, device=device, splits=SPLITS[part])
 
     def loss_at(step: int) -> Losses:
         batch = stream.batch(step * recipe.batch, recipe.batch)

@@ -49,6 +49,8 @@ def draw_samples(
     critic: Path | None,
     sheet: Path,
     *,
+    judge: Path | None = None,
+    judged: int = 8,
     per_family: int = 8,
     guidance: float = 5.0,
     steps: int = 12,
@@ -57,7 +59,8 @@ def draw_samples(
     """Paint `per_family` canonical prompts of every family, save them as a sheet, and score them by family.
 
     Returns the share of pictures per family in which the critic finds what was asked: exactly, under
-    GenEval's leniency (keys `<family>` and `<family>_lenient`; the family "mean" is all of them).
+    GenEval's leniency (keys `<family>` and `<family>_lenient`; the family "mean" is all of them). A `judge`
+    is shown the first `judged` of each family, and what it finds exactly right has the keys `judge_<family>`.
     """
     words = load_vocabulary(vocabulary)
     families = available_families(words)
@@ -71,11 +74,17 @@ def draw_samples(
     ]
     Image.fromarray(np.concatenate(rows, 0)).save(sheet)
     sheet.with_suffix(".txt").write_text("\n".join(prompts) + "\n", "utf-8")
-    if critic is None:
-        return {}
-    scores = score_pictures(asked, load_perceiver(critic, device).perceive(pictures))
-    strict = {family: row["strict"] for family, row in scores.items()}
-    return strict | {f"{family}_lenient": row["lenient"] for family, row in scores.items()}
+    result: dict[str, float] = {}
+    if critic is not None:
+        scores = score_pictures(asked, load_perceiver(critic, device).perceive(pictures))
+        result |= {family: row["strict"] for family, row in scores.items()}
+        result |= {f"{family}_lenient": row["lenient"] for family, row in scores.items()}
+    if judge is not None:
+        rows = [number for number in range(len(asked)) if number % per_family < judged]
+        found = load_perceiver(judge, device).perceive([pictures[row] for row in rows])
+        scores = score_pictures([asked[row] for row in rows], found)
+        result |= {f"judge_{family}": row["strict"] for family, row in scores.items()}
+    return result
 
 
 def score_pictures(asked: Sequence[Case], reports: Sequence[Perception]) -> dict[str, dict[str, float]]:

@@ -1,17 +1,29 @@
 """Puts trained weights where the project ships them, with a card of measured figures, if they measure better.
 
-History keeps every copy of a weight file, so a replacement has to earn its bytes.
+History keeps every copy of a weight file, so a replacement has to earn its bytes:
+
+- Weights of one vocabulary are compared by their score, and the new ones have to score higher.
+- Scores of two vocabularies cannot be compared, for the larger world is the harder one. Weights that name
+  more things than the shipped ones take their place whatever they score, and it is said so, with the words
+  that are lost; weights that name no more stay outside.
+- Critic and judge always know every word of the painter beside them: they are shipped before it.
+
+What a model knows is read from its own configuration or card.
 """
 
 import argparse
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from diorama.atlas import ArtError, check_art
+from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import load_painter
 from models.embedded.perception import load_perceiver
+from models.embedded.shards import FILE, weight_files
 from models.embedded.training.measure import (
     MEASURE_SEED,
     load_reconstructions,
@@ -19,6 +31,7 @@ from models.embedded.training.measure import (
     measure_perception,
     write_card,
 )
+from models.embedded.training.taught import lacking, lacking_names, vocabulary_of
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 Part = Literal["painter", "critic", "judge"]
@@ -26,7 +39,11 @@ Card = dict[str, object]
 
 
 class NotBetter(RuntimeError):
-    """The new weights do not measure better than the shipped ones."""
+    """The new weights are not better than the shipped ones."""
+
+
+class LacksWords(RuntimeError):
+    """A perception model would not know words of the painter, or nobody can tell which words it knows."""
 
 
 def ship_perception(
@@ -38,23 +55,42 @@ def ship_perception(
     pictures: int = 1000,
     weights: Path = WEIGHTS,
 ) -> Card:
-    """Measure the perception model in `source` on held-out renders (and reconstructions) and ship it.
+    """Measure the perception model in `source` on held-out renders of its words (and on reconstructions, of
+    those that the autoencoder was taught) and ship it.
 
     Raises:
-        NotBetter: the shipped one reads as many whole scenes.
+        NotBetter: the shipped one reads as many whole scenes, or names as many things of another vocabulary.
+        LacksWords: it does not know all words of the shipped painter.
+        ArtError: its words have cut-outs, and there is no whole sprite atlas.
     """
+    known = _find_vocabulary(source)
+    painter = weights / "painter"
+    if painter.is_dir():
+        _check_covers(part, known, _find_vocabulary(painter))
+    check_art(load_vocabulary(known))
     perceiver = load_perceiver(source)
-    clean = measure_perception(perceiver, "solids", pictures)
+    clean = measure_perception(perceiver, known, pictures)
+    measured: dict[str, object] = {
+        "pictures": pictures,
+        "seed": MEASURE_SEED,
+        "renders": _rounded(clean.headline),
+    }
+    if lacking_names("solids", known):
+        unseen = measure_perception(perceiver, known, pictures, splits=("held_out",))
+        measured["held_out_drawings"] = _rounded(unseen.headline)
     card: Card = {
         "part": part,
         "score": clean.headline["whole_scene"],
+        "vocabulary": known,
         "recipe": dict(recipe),
-        "measured": {"pictures": pictures, "seed": MEASURE_SEED, "renders": _rounded(clean.headline)},
+        "measured": measured,
         "confusions": clean.confusions(),
+        "name_confusions": clean.confusions(attribute="shape"),
+        "classes": {name: [round(share, 4), number] for name, (share, number) in clean.classes().items()},
     }
     if autoencoder is not None:
         degrade = load_reconstructions(autoencoder)
-        vocabulary = str(recipe.get("autoencoder_vocabulary", "cpu"))
+        vocabulary = str(recipe.get("autoencoder_vocabulary") or _find_vocabulary(autoencoder))
         read = measure_perception(perceiver, vocabulary, pictures // 2, degrade)
         plain = measure_perception(perceiver, vocabulary, pictures // 2)
         card["reconstructions"] = {
@@ -65,8 +101,9 @@ def ship_perception(
         }
 
     def copy(target: Path) -> None:
-        for name in ("config.json", "model.safetensors"):
-            shutil.copy2(source / name, target / name)
+        index = source / f"{FILE}.index.json"
+        for file in (source / "config.json", *weight_files(source), *([index] if index.is_file() else [])):
+            shutil.copy2(file, target / file.name)
 
     return _ship(weights / part, card, copy)
 
@@ -82,15 +119,20 @@ def ship_painter(
     per_family: int = 50,
     weights: Path = WEIGHTS,
 ) -> Card:
-    """Measure single samples of the pipeline in `source` by the judge, in both wordings, and ship it.
+    """Measure single samples of the pipeline in `source` by the judge, in both wordings, and ship it. No
+    scene is rendered for that, so no atlas is needed.
 
     Raises:
-        NotBetter: the shipped one's canonical mean is as high.
+        NotBetter: the shipped one's canonical mean is as high, or it names as many things of another
+        vocabulary. LacksWords: the judge, or the shipped critic, does not know all words of `vocabulary`.
     """
-    pipeline, eyes = load_painter(source), load_perceiver(judge)
+    for eyes in (judge, weights / "critic"):
+        if eyes.is_dir():
+            _check_covers(eyes.name, _find_vocabulary(eyes), vocabulary)
+    pipeline, perceiver = load_painter(source), load_perceiver(judge)
     measured = {
         wording: measure_painter(
-            pipeline, eyes, vocabulary, per_family, wording=wording, steps=steps, guidance=guidance
+            pipeline, perceiver, vocabulary, per_family, wording=wording, steps=steps, guidance=guidance
         )
         for wording in ("canonical", "heldout")
     }
@@ -123,7 +165,10 @@ def _ship(target: Path, card: Card, copy: Callable[[Path], None]) -> Card:
     old = target / "card.json"
     if old.exists():
         score = float(json.loads(old.read_text("utf-8"))["score"])
-        if score >= float(str(card["score"])):
+        known, new = _find_vocabulary(target), str(card["vocabulary"])
+        if known != new:
+            _compare_vocabularies(target.name, known, new)
+        elif score >= float(str(card["score"])):
             raise NotBetter(
                 f"{target.name}: the new weights score {card['score']}, the shipped ones {score}; those stay"
             )
@@ -134,12 +179,47 @@ def _ship(target: Path, card: Card, copy: Callable[[Path], None]) -> Card:
     return card
 
 
+def _compare_vocabularies(name: str, known: str, new: str) -> None:
+    ours, theirs = (len(load_vocabulary(vocabulary).shapes) for vocabulary in (known, new))
+    if theirs <= ours:
+        raise NotBetter(
+            f"{name}: the new weights know {theirs} things ({new}), the shipped ones {ours} ({known}); "
+            "those stay"
+        )
+    lost = ", ".join(lacking(new, known)) or "none"
+    print(
+        f"{name}: the new weights know {theirs} things ({new}) and replace the shipped ones, which know "
+        f"{ours} ({known}); scores of two vocabularies are not compared; words lost: {lost}",
+        file=sys.stderr,
+    )
+
+
+def _check_covers(name: str, known: str, painted: str) -> None:
+    if lost := lacking(known, painted):
+        raise LacksWords(
+            f"the {name} knows the vocabulary {known} and not {', '.join(lost)} of the painter's {painted}: "
+            f"train and ship a {name} that does first"
+        )
+
+
+def _find_vocabulary(folder: Path) -> str:
+    known = vocabulary_of(folder)
+    if known is None:
+        raise LacksWords(
+            f"nothing in {folder} says which vocabulary the weights were taught: train them again"
+        )
+    return known
+
+
 def _rounded(row: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in row.items()}
 
 
-def main() -> None:
-    """Ship one part from the command line; `--recipe` is a JSON object that goes into the card as it is."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Ship one part from the command line; `--recipe` is a JSON object that goes into the card as it is.
+
+    Exit status 0, or 2 with one line on standard error.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -148,26 +228,34 @@ def main() -> None:
     parser.add_argument("--recipe", type=json.loads, required=True)
     parser.add_argument("--pictures", type=int, default=500, help="held-out renders, or prompts per family")
     parser.add_argument("--autoencoder", type=Path, default=WEIGHTS / "painter" / "vae")
-    parser.add_argument("--vocabulary", default="cpu", help="what the painter was taught")
+    parser.add_argument("--vocabulary", help="what the painter was taught, where its folder does not say so")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--guidance", type=float, default=2.5)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
+    try:
+        card = _ship_part(asked)
+    except (ArtError, NotBetter, LacksWords, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(card, indent=2))
+    return 0
+
+
+def _ship_part(asked: argparse.Namespace) -> Card:
     if asked.part == "painter":
-        card = ship_painter(
+        return ship_painter(
             asked.source,
             asked.recipe,
             judge=WEIGHTS / "judge",
-            vocabulary=asked.vocabulary,
+            vocabulary=asked.vocabulary or _find_vocabulary(asked.source),
             steps=asked.steps,
             guidance=asked.guidance,
             per_family=asked.pictures,
         )
-    else:
-        card = ship_perception(
-            asked.part, asked.source, asked.recipe, autoencoder=asked.autoencoder, pictures=asked.pictures
-        )
-    print(json.dumps(card, indent=2))
+    return ship_perception(
+        asked.part, asked.source, asked.recipe, autoencoder=asked.autoencoder, pictures=asked.pictures
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,12 +1,14 @@
 """Endless rendered pictures with their truth, deterministic from (seed, index)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diorama.atlas import check_art
+from diorama.drawings import Split
 from diorama.draws import Family
 from diorama.graph import SceneGraph
 from diorama.place import Unplaceable, complete
@@ -45,9 +47,26 @@ class PictureStream:
         seed: int,
         weights: Mapping[Family, float] | None = None,
         device: str = "cpu",
+        splits: Sequence[Split] = ("train",),
     ) -> None:
+        """Prepare the stream.
+
+        Args:
+            vocabulary: the words of the world.
+            seed: another seed is another world.
+            weights: relative shares of the families (None: the world's own).
+            device: where pictures are rendered, "cpu" or "cuda:0".
+            splits: which drawings cut-outs show. Painter, critic and autoencoder learn from "train" alone;
+                a judge, which must not share their habits, from "train" and "held_out". Solids and composites
+                have no drawings and look the same in all.
+
+        Raises:
+            ArtError: the vocabulary has cut-outs, and the sprite atlas is missing, damaged or lacks one.
+        """
+        check_art(vocabulary)
         self.vocabulary = vocabulary
         self.seed = seed
+        self.splits = tuple(splits)
         self.device = device
         self.world = World(vocabulary, seed, split="train", weights=weights)
 
@@ -58,7 +77,8 @@ class PictureStream:
         graph = self.world.graph(index)
         for attempt in range(8):
             try:
-                scene = complete(graph, np.random.default_rng((self.seed, index, attempt)), self.vocabulary)
+                rng = np.random.default_rng((self.seed, index, attempt))
+                scene = complete(graph, rng, self.vocabulary, self.splits)
                 return scene, graph, index
             except Unplaceable:
                 continue

@@ -1,0 +1,91 @@
+"""Which weights may take the place of the shipped ones, and what their cards and the page say."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from diorama.atlas import load_atlas, the_atlas
+from models.embedded.training import perception
+from models.embedded.training.document import tables
+from models.embedded.training.ship import WEIGHTS, LacksWords, NotBetter, main, ship_painter, ship_perception
+
+pytestmark = pytest.mark.usefixtures("art")
+
+
+@pytest.fixture(scope="module")
+def trained(art: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A critic by vocabulary, hardly trained."""
+    folder = tmp_path_factory.mktemp("trained")
+    return {
+        words: perception.train("critic", "tiny", folder / words, steps=2, vocabulary=words)
+        for words in ("tiny", "tiny_names")
+    }
+
+
+def ship(source: Path, weights: Path, part: str = "critic") -> dict[str, object]:
+    assert part in ("critic", "judge")
+    return ship_perception(part, source, {"profile": "tiny"}, autoencoder=None, pictures=4, weights=weights)
+
+
+def test_more_names_replace_fewer_and_never_the_other_way(
+    trained: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ship(trained["tiny"], tmp_path)["vocabulary"] == "tiny"
+    with pytest.raises(NotBetter, match="those stay"):
+        ship(trained["tiny"], tmp_path)
+    capsys.readouterr()
+    card = ship(trained["tiny_names"], tmp_path)
+    said = capsys.readouterr().err
+    assert "4 things (tiny_names)" in said and "2 (tiny)" in said and "words lost: none" in said
+    assert card == json.loads(json.dumps(card))
+    assert {"classes", "name_confusions"} <= set(card)
+    assert json.loads((tmp_path / "critic" / "card.json").read_text("utf-8"))["vocabulary"] == "tiny_names"
+    with pytest.raises(NotBetter, match="know 2 things"):
+        ship(trained["tiny"], tmp_path)
+
+
+def test_critic_and_judge_know_the_words_of_the_painter(trained: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "painter").mkdir()
+    (tmp_path / "painter" / "card.json").write_text('{"vocabulary": "tiny_names"}', "utf-8")
+    with pytest.raises(LacksWords, match="not bench, apple"):
+        ship(trained["tiny"], tmp_path)
+    assert not (tmp_path / "critic").exists()
+    with pytest.raises(LacksWords, match="not cylinder, cone"):
+        options = {"vocabulary": "cpu", "steps": 2, "guidance": 1.0, "weights": tmp_path}
+        ship_painter(tmp_path / "new", {}, judge=trained["tiny_names"], **options)
+
+
+def test_the_page_stays_short_with_names(trained: dict[str, Path], tmp_path: Path) -> None:
+    for part in ("critic", "judge"):
+        ship(trained["tiny_names"], tmp_path, part)
+        card = json.loads((tmp_path / part / "card.json").read_text("utf-8"))
+        assert {"count", "position", "colour"} <= set(card["measured"]["held_out_drawings"])
+        card["classes"] = {f"name{number}": [number / 100, 7] for number in range(86)}
+        card["name_confusions"] = [["shape", "apple", "bench", 3]]
+        (tmp_path / part / "card.json").write_text(json.dumps(card), "utf-8")
+    shutil.copytree(WEIGHTS / "painter", tmp_path / "painter", ignore=shutil.ignore_patterns("*.safetensors"))
+    text = tables(tmp_path)
+    assert "| position |" in text and "| judge | tiny_names, held-out drawings |" in text
+    lines = [line for line in text.splitlines() if line.startswith("- judge: apple as bench, 3")]
+    assert len(lines) == 1 and lines[0].count(" of 7") == 10
+    assert max(len(line) for line in text.splitlines()) < 400
+
+
+def test_shipping_without_an_atlas_is_one_line(
+    trained: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(load_atlas, "__defaults__", (tmp_path / "none.npz",))
+    monkeypatch.setattr("models.embedded.training.ship.WEIGHTS", tmp_path)
+    the_atlas.cache_clear()
+    # The shipped painter's words are the first thing that a critic of other words is refused for.
+    monkeypatch.setattr(ship_perception, "__kwdefaults__", {"pictures": 1, "weights": tmp_path})
+    assert main(["critic", str(trained["tiny_names"]), "--recipe", "{}", "--pictures", "2"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and "make sprites" in said.err
+    assert list(tmp_path.iterdir()) == []
+    the_atlas.cache_clear()
