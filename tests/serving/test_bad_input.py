@@ -9,6 +9,7 @@ import pytest
 
 import app
 from diorama.atlas import load_atlas, the_atlas
+from models.backends import WEIGHTS
 from tests.diorama.sprites import write_atlas
 
 
@@ -161,6 +162,13 @@ def test_a_painter_of_names_waits_for_the_parts_that_know_them(monkeypatch, capf
         "--part autoencoder --profile cpu",
     )
     assert not home.exists()
+
+
+def test_a_painter_with_another_lexicon_is_nothing_to_go_on_from(maulstick, tmp_path: Path):
+    order = ("--part", "painter", "--profile", "cpu", "--vocabulary", "cpu", "--out", str(tmp_path / "new"))
+    done = maulstick("train", "embedded", *order, "--start", str(WEIGHTS / "painter"))
+    _assert_refused(done, "161", "--start", str(WEIGHTS / "painter"))
+    assert not (tmp_path / "new" / "latents").exists()
 
 
 def test_a_training_is_not_overwritten(maulstick, tmp_path: Path):

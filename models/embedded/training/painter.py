@@ -6,6 +6,7 @@ vanish otherwise), and a head that is thrown away says, per token of a middle bl
 stand there.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,15 @@ from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, Profi
 from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.latents import NONE, TOKENS, LatentCache
-from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
+from models.embedded.training.loop import (
+    ForeignTraining,
+    Losses,
+    Training,
+    generator,
+    optimisers,
+    schedule,
+    torch_generator,
+)
 from models.embedded.training.samples import draw_samples
 from models.embedded.training.stream import PictureStream
 from models.embedded.training.taught import note_vocabulary
@@ -159,10 +168,13 @@ def train(
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
-        ForeignLatents, ForeignTraining: `out` holds the pictures or the training of something else.
+        ForeignLatents, ForeignTraining: `out` holds the pictures or the training of something else, or
+            `start` numbers other words.
     """
     recipe = _recipe(profile, vocabulary)
     length = steps or recipe.steps
+    if start is not None:
+        _check_start(start)
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
     tokenizer = build_tokenizer(lexicon(), lexicon(words))
@@ -264,6 +276,16 @@ def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
         part.to(torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
     return folder
+
+
+def _check_start(start: Path) -> None:
+    """Refuse a painter whose words have other numbers, before anything is rendered."""
+    rows = json.loads((start / "text_encoder_2" / "config.json").read_text("utf-8"))["vocab_size"]
+    if rows != count_tokens(lexicon()):
+        raise ForeignTraining(
+            f"the painter in {start} has a lexicon of {rows} words and this version one of "
+            f"{count_tokens(lexicon())}: nothing can go on from it; train from the beginning, without --start"
+        )
 
 
 def _go_on_from(network: PainterTraining, painter: FluxPipeline, captions: Captions | None) -> None:
