@@ -75,6 +75,7 @@ def test_the_stream_shows_every_kind_and_the_drawings_of_its_splits() -> None:
     assert {drawing_of("apple", t.drawing).split for t in drawn if t.shape == "apple"} == {"train"}
 
 
+@pytest.mark.slow
 def test_autoencoder_learns_names_and_goes_on(
     taught: Path, tmp_path: Path, stop_after: Callable[[object, int], None]
 ) -> None:
@@ -88,7 +89,7 @@ def test_autoencoder_learns_names_and_goes_on(
     assert vocabulary_of(halves / "autoencoder") == "tiny_names"
 
 
-@pytest.mark.parametrize("part", ["critic", "judge"])
+@pytest.mark.parametrize("part", [pytest.param("critic", marks=pytest.mark.slow), "judge"])
 def test_perception_goes_on_with_names(
     part: Literal["critic", "judge"], taught: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_perception_goes_on_with_names(
         perception.train(part, "tiny", tmp_path, vocabulary="tiny")
 
 
+@pytest.mark.slow
 def test_painter_learns_names_and_the_judge_follows_it(
     taught: Path, tmp_path: Path, stop_after: Callable[[object, int], None]
 ) -> None:
