@@ -144,19 +144,16 @@ def axes_of(scene: Scene, thing: Thing) -> Axes:
     return Axes(*start, *ahead, *right, *up, middle, scene.camera.focal)
 
 
-def cast_group(
-    shape: str, tube: float, table: Tensor, members: Tensor, window: tuple[int, int], fine: int
-) -> Hits:
-    """Hits of solids of one shape, `tube` half as thick as a torus is in its unit box.
+def window_rays(
+    axes: Axes, left: Tensor, top: Tensor, window: tuple[int, int], fine: int
+) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """The rays through windows of one size, in their things' unit boxes; `axes` has a row per thing.
 
-    `table` has a column of `Axes` per row; `members`: [4, things] of row, scene, left and top of the window;
-    `window`: its width and height in rays.
+    Returns their columns [things, width] and lines [things, height] on the fine grid, and x, y, z of their
+    origins and directions, each [things, height, width].
     """
-    rows, scene, left, top = members
-    axes = Axes(*table[:, rows, None])  # pyright: ignore[reportArgumentType]
-    width, height = window
-    column = left[:, None] + torch.arange(width, device=left.device)
-    line = top[:, None] + torch.arange(height, device=left.device)
+    column = left[:, None] + torch.arange(window[0], device=left.device)
+    line = top[:, None] + torch.arange(window[1], device=left.device)
     a = ((column + 0.5) / fine - 0.5) / axes.focal
     b = (0.5 - (line + 0.5) / fine) / axes.focal
     direction: list[Tensor] = []
@@ -168,6 +165,21 @@ def cast_group(
         across, along = a * right, b * up
         direction.append((ahead + across)[:, None, :] + along[:, :, None])
         origin.append((start + axes.middle * across)[:, None, :] + (axes.middle * along)[:, :, None])
+    return column, line, origin, direction
+
+
+def cast_group(
+    shape: str, tube: float, table: Tensor, members: Tensor, window: tuple[int, int], fine: int
+) -> Hits:
+    """Hits of solids of one shape, `tube` half as thick as a torus is in its unit box.
+
+    `table` has a column of `Axes` per row; `members`: [4, things] of row, scene, left and top of the window;
+    `window`: its width and height in rays.
+    """
+    rows, scene, left, top = members
+    axes = Axes(*table[:, rows, None])  # pyright: ignore[reportArgumentType]
+    width, height = window
+    column, line, origin, direction = window_rays(axes, left, top, window, fine)
     s, hit = HITS[shape](_point(origin), _point(direction), tube)
     inside_x, inside_y = (column >= 0) & (column < fine), (line >= 0) & (line < fine)
     hit = hit & inside_x[:, None, :] & inside_y[:, :, None]

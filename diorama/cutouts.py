@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diorama.atlas import LEVELS, SIDE, Atlas, Channel, Texels
-from diorama.casting import Axes, Layer, Owner, Window, axes_of, window_of
+from diorama.casting import Axes, Layer, Owner, Window, axes_of, window_of, window_rays
 from diorama.drawings import drawing_of
 from diorama.projection import bounds, drawn_size, extent
 from diorama.recolouring import TONES, ramps
@@ -187,19 +187,7 @@ def _cast_group(
     rows, scene, left, top = members
     axes = Axes(*rays[:, rows, None])  # pyright: ignore[reportArgumentType]
     sheet = _Sheet(*table[:, rows, None, None])  # pyright: ignore[reportArgumentType]
-    column = left[:, None] + torch.arange(window[0], device=left.device)
-    line = top[:, None] + torch.arange(window[1], device=left.device)
-    a = ((column + 0.5) / fine - 0.5) / axes.focal
-    b = (0.5 - (line + 0.5) / fine) / axes.focal
-    direction: list[Tensor] = []
-    origin: list[Tensor] = []
-    for axis in "xyz":
-        start, ahead, right, up = (
-            getattr(axes, f"{name}_{axis}") for name in ("start", "ahead", "right", "up")
-        )
-        across, along = a * right, b * up
-        direction.append((ahead + across)[:, None, :] + along[:, :, None])
-        origin.append((start + axes.middle * across)[:, None, :] + (axes.middle * along)[:, :, None])
+    column, line, origin, direction = window_rays(axes, left, top, window, fine)
     s = -origin[2] / direction[2]
     x, y = origin[0] + s * direction[0], origin[1] + s * direction[1]
     texel = sheet.texel_0 + sheet.texel_x * x + sheet.texel_y * y
