@@ -149,7 +149,7 @@ def train_embedded(
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the profile's own length.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
     start: Annotated[
-        Path | None, typer.Option(help="A saved painter to go on from.", show_default=False)
+        Path | None, typer.Option(help="A saved painter, or autoencoder, to go on from.", show_default=False)
     ] = None,
     reread: Annotated[
         bool, typer.Option("--reread", help="With --start: learn to read anew, then go on painting.")

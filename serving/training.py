@@ -70,12 +70,11 @@ def train_part(
         raise UserError(
             f"{folder} holds a training already: go on with it by --resume, or name another --out"
         )
-    if start is not None and (part != "painter" or not (start / "model_index.json").is_file()):
+    _check_start(part, start)
+    if reread and (start is None or part != "painter"):
         raise UserError(
-            f"--start takes the folder of a saved painter, and only with --part painter, not {start}"
+            "--reread goes with --part painter and --start: who starts from nothing learns to read anyway"
         )
-    if reread and start is None:
-        raise UserError("--reread goes only with --start: who starts from nothing learns to read anyway")
     if compiled and part != "painter":
         raise UserError(f"--compile goes only with --part painter, not {part}")
     if processes > 1 and part != "painter":
@@ -91,6 +90,15 @@ def train_part(
     )
     print(f"trained: {folder}")
     return 0
+
+
+def _check_start(part: str, start: Path | None) -> None:
+    files = {"painter": "model_index.json", "autoencoder": "config.json"}
+    if start is not None and not (part in files and (start / files[part]).is_file()):
+        raise UserError(
+            "--start takes the folder of a saved painter with --part painter, or of a saved autoencoder (a "
+            f"painter's vae, say) with --part autoencoder, not {start} with --part {part}"
+        )
 
 
 def _check_art(vocabulary: str) -> None:
@@ -119,7 +127,7 @@ def _train(order: _Order, start: Path | None, reread: bool, compiled: bool, proc
             case "autoencoder":
                 from models.embedded.training.autoencoder import train
 
-                train(order.profile, order.out, **common)
+                train(order.profile, order.out, start=start, **common)
             case "critic" | "judge":
                 from models.embedded.training.perception import train
 

@@ -67,26 +67,26 @@ class PainterProfile:
 
 AUTOENCODER: dict[ProfileName, AutoencoderProfile] = {
     "tiny": AutoencoderProfile("tiny", (8, 8, 16, 16), steps=30, batch=4),
-    "cpu": AutoencoderProfile("cpu_names", (8, 16, 48, 96), steps=2200, batch=16),
+    "cpu": AutoencoderProfile("cpu_names", (16, 32, 64, 96), steps=2200, batch=16),
     "gpu": AutoencoderProfile("full", (32, 64, 128, 128), steps=12000, batch=64, rate=1e-3),
 }
 
 CRITIC: dict[ProfileName, PerceptionProfile] = {
     "tiny": PerceptionProfile("tiny", 16, 1, steps=30, batch=8),
-    "cpu": PerceptionProfile("cpu_names", 96, 3, steps=720, batch=32, rate=2e-3),
+    "cpu": PerceptionProfile("cpu_names", 96, 3, steps=1500, batch=32, rate=2e-3),
     "gpu": PerceptionProfile("full", 128, 4, steps=6000, batch=128, rate=2e-3),
 }
 
 JUDGE: dict[ProfileName, PerceptionProfile] = {
     "tiny": PerceptionProfile("tiny", 16, 1, steps=30, batch=8),
-    "cpu": PerceptionProfile("cpu_names", 96, 4, steps=800, batch=32, rate=2e-3),
+    "cpu": PerceptionProfile("cpu_names", 96, 4, steps=1500, batch=32, rate=2e-3),
     "gpu": PerceptionProfile("full", 128, 6, steps=6000, batch=128, rate=2e-3),
 }
 
 PAINTER: dict[ProfileName, PainterProfile] = {
     "tiny": PainterProfile("tiny", 2, 1, 1, 32, 1, scenes=64, text_steps=10, steps=40, batch=8, judged=0),
     "cpu": PainterProfile(
-        "cpu_names", 6, 2, 4, 128, 2, scenes=40_000, text_steps=3000, steps=30_000, batch=64
+        "cpu_names", 6, 2, 4, 128, 2, scenes=32_000, text_steps=3000, steps=6_000, batch=64
     ),
     "gpu": PainterProfile(
         "full", 8, 3, 9, 192, 3, scenes=400_000, text_steps=3000, steps=60_000, batch=512, look_every=5000

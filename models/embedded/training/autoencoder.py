@@ -30,6 +30,7 @@ from models.embedded.training.loop import (
     schedule,
     torch_generator,
 )
+from models.embedded.training.precision import mixed
 from models.embedded.training.stream import Pictures, PictureStream
 from models.embedded.training.taught import note_vocabulary
 
@@ -37,6 +38,8 @@ SEED = 303
 KL = 3e-4
 CROPS = 0.75
 """Share of the steps on crops of half the side."""
+KEEP = 0.5
+"""Weight of agreeing with the autoencoder that a training starts from."""
 COLOUR_AXES = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
 """RGB to luma and two chroma axes (ITU-R BT.601)."""
 
@@ -63,11 +66,14 @@ def train(
     resume: bool = True,
     device: str = "cpu",
     vocabulary: str | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train the autoencoder and save it as a diffusers folder in `out/autoencoder`, latents normalised, with
     a card that names the vocabulary; returns `out`.
 
-    It sees the training drawings of `vocabulary` (None: the profile's own).
+    It sees the training drawings of `vocabulary` (None: the profile's own). With `start`, the folder of
+    another autoencoder, whatever its widths, its latents agree with that one's wherever no cut-out or
+    composite stands: a painter that learnt in those can go on in these.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
@@ -79,6 +85,10 @@ def train(
     words = load_vocabulary(vocabulary)
     torch.manual_seed(SEED)
     network = AutoencoderTraining(build_autoencoder(recipe.channels), words).to(device)
+    teacher = None
+    if start is not None:
+        teacher = AutoencoderKL.from_pretrained(start, local_files_only=True, torch_dtype=torch.float32)
+        teacher = teacher.to(device).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995)
     if resume:
         training.resume()
@@ -93,7 +103,7 @@ def train(
         x, ids = batch.rgb.float() / 127.5 - 1, batch.ids.long()
         if crops:
             x, ids = _crops(batch, x, ids, generator(SEED, step), pictures)
-        return losses(network, words, batch, x, ids, torch_generator(SEED, step))
+        return losses(network, words, batch, x, ids, torch_generator(SEED, step), teacher)
 
     def look(_step: int) -> Mapping[str, float]:
         copy = build_autoencoder(recipe.channels)
@@ -156,14 +166,20 @@ def losses(
     x: Tensor,
     ids: Tensor,
     rng: torch.Generator,
+    teacher: AutoencoderKL | None = None,
 ) -> Losses:
-    """Weighted reconstruction, KL, and the reader's loss. `x` is (N, 3, S, S) in -1..1, `ids` (N, S, S)."""
+    """Weighted reconstruction, KL, the reader's loss, and how far the latents are from those of a `teacher`.
+
+    `x` is (N, 3, S, S) in -1..1, `ids` (N, S, S).
+    """
     autoencoder = network.autoencoder
-    moments = autoencoder.encoder(x)
+    with mixed(x.device.type):
+        moments = autoencoder.encoder(x)
     mean, logvar = moments.float().chunk(2, 1)
     logvar = logvar.clamp(-12, 6)
     z = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=rng).to(x.device)
-    y = autoencoder.decoder(z)
+    with mixed(x.device.type):
+        y = autoencoder.decoder(z).float()
     axes = COLOUR_AXES.to(x)
     error = torch.einsum("nchw,kc->nkhw", y - x, axes)
     detail = (x - F.avg_pool2d(x, 5, 1, 2)).abs().mean(1, keepdim=True)
@@ -192,7 +208,21 @@ def losses(
     told = bool((colours != IGNORED).any())
     colour = F.cross_entropy(logits, colours, ignore_index=IGNORED) if told else 0 * logits.sum()
     result["reader"] = 0.05 * (presence + shape + colour)
+    if teacher is not None:
+        agreed = ~_near_names(words, batch, ids)[:, None]
+        result["keep"] = KEEP * (agreed * (mean - encode(teacher, x)).square()).mean()
     return result
+
+
+def _near_names(words: Vocabulary, batch: Pictures, ids: Tensor) -> Tensor:
+    """The latents' cells (N, S / 8, S / 8) within reach of a cut-out or a composite."""
+    named = torch.zeros(len(batch.seen), 9, dtype=torch.bool)  # the last column is the background's, id -1
+    for n, things in enumerate(batch.seen):
+        for k, thing in enumerate(things):
+            named[n, k] = thing.shape not in words.solids
+    source = torch.arange(len(ids)) % len(batch.seen)
+    here = named.to(ids.device)[source.view(-1, 1, 1).to(ids.device), ids]
+    return F.max_pool2d(F.max_pool2d(here.float()[:, None], 8), 3, 1, 1)[:, 0] > 0
 
 
 def _class_tables(words: Vocabulary, batch: Pictures) -> tuple[Tensor, Tensor]:

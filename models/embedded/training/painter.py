@@ -6,7 +6,6 @@ vanish otherwise), and a head that is thrown away says, per token of a middle bl
 stand there.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor, nn
-from transformers import T5EncoderModel
 
 from diorama.draws import Family, available_families
 from diorama.vocabulary import load_vocabulary
@@ -30,14 +28,13 @@ from models.embedded.painter import (
     build_transformer,
     count_tokens,
     image_ids,
-    load_painter,
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
 from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
+from models.embedded.training.going_on import Finished, check_sizes, fit_inlets
 from models.embedded.training.latents import NONE, TOKENS, LatentCache
 from models.embedded.training.loop import (
-    ForeignTraining,
     Losses,
     Training,
     generator,
@@ -45,6 +42,7 @@ from models.embedded.training.loop import (
     schedule,
     torch_generator,
 )
+from models.embedded.training.precision import mixed
 from models.embedded.training.samples import draw_samples
 from models.embedded.training.stream import PictureStream
 from models.embedded.training.taught import note_vocabulary
@@ -113,17 +111,18 @@ class PainterTraining(nn.Module):
 
     def velocity(self, x: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Velocity (N, 64, 64) at packed latents `x` and noise shares `t` (N,), and the layout logits."""
-        out = self.transformer(
-            hidden_states=x,
-            timestep=t,
-            pooled_projections=pooled,
-            encoder_hidden_states=states,
-            txt_ids=self.text_ids,
-            img_ids=self.image_ids,
-            return_dict=False,
-        )[0]
+        with mixed(x.device.type):
+            out = self.transformer(
+                hidden_states=x,
+                timestep=t,
+                pooled_projections=pooled,
+                encoder_hidden_states=states,
+                txt_ids=self.text_ids,
+                img_ids=self.image_ids,
+                return_dict=False,
+            )[0]
         assert self._hidden is not None
-        return out, self.layout(self._hidden)
+        return out.float(), self.layout(self._hidden.float())
 
 
 def train(
@@ -157,7 +156,8 @@ def train(
         vocabulary: overrides the profile's sub-vocabulary.
         steps: overrides the profile's length.
         scenes: overrides how many pictures are rendered and encoded; more may be added another day.
-        start: folder of a painter of the same sizes to go on from; it has learnt to read already.
+        start: folder of a painter of the same sizes to go on from. Its encoders learn the words that are new
+            to them; without any, they stay as they are.
         reread: with `start`, let a fresh text encoder learn to read in place of the painter's own.
         finish: let the learning rate fall at the end; False keeps it up, for a training that will go on
             another day.
@@ -169,12 +169,12 @@ def train(
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
         ForeignLatents, ForeignTraining: `out` holds the pictures or the training of something else, or
-            `start` numbers other words.
+            `start` has other sizes.
     """
     recipe = _recipe(profile, vocabulary)
     length = steps or recipe.steps
     if start is not None:
-        _check_start(start)
+        check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
     tokenizer = build_tokenizer(lexicon(), lexicon(words))
@@ -188,10 +188,10 @@ def train(
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
     captions = Captions(stream.world, tokenizer, device)
-    if start is None or reread:
+    if start is None:
         _learn_to_read(network, captions, recipe, out / "text", resume)
-    if start is not None:
-        _go_on_from(network, load_painter(start), captions if reread else None)
+    else:
+        _go_on_from(start, network, captions, recipe, out / "text", reread=reread, resume=resume)
     network.text_encoder.requires_grad_(False)
     network.pooled_encoder.requires_grad_(False)
     if compiled:
@@ -278,45 +278,25 @@ def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
     return folder
 
 
-def _check_start(start: Path) -> None:
-    """Refuse a painter whose words have other numbers, before anything is rendered."""
-    rows = json.loads((start / "text_encoder_2" / "config.json").read_text("utf-8"))["vocab_size"]
-    if rows != count_tokens(lexicon()):
-        raise ForeignTraining(
-            f"the painter in {start} has a lexicon of {rows} words and this version one of "
-            f"{count_tokens(lexicon())}: nothing can go on from it; train from the beginning, without --start"
-        )
-
-
-def _go_on_from(network: PainterTraining, painter: FluxPipeline, captions: Captions | None) -> None:
-    """Copy a finished painter's weights; what is thrown away after a training begins anew.
-
-    With `captions` the network keeps its own text encoder, and the transformer's inlet is fitted to it.
-    """
-    network.transformer.load_state_dict(painter.transformer.state_dict())
-    network.pooled_encoder.load_state_dict(painter.text_encoder.state_dict())
-    if captions is None:
-        network.text_encoder.load_state_dict(painter.text_encoder_2.state_dict())
-    else:
-        _fit_inlet(network, painter.text_encoder_2, captions)
-
-
-@torch.no_grad()
-def _fit_inlet(network: PainterTraining, other: T5EncoderModel, captions: Captions) -> None:
-    """Fold into the transformer's first layer the linear map that best turns the network's word vectors into
-    those of the encoder that the transformer has learnt with (least squares over 2,048 captions).
-    """
-    rng = generator(SEED, 0, 8)
-    ids = captions.encode(captions.draw(rng.integers(2**40, size=2048).tolist(), rng))
-    ours = network.text_encoder(ids).last_hidden_state.flatten(0, 1).double()
-    theirs = other.to(ids.device)(ids).last_hidden_state.flatten(0, 1).double()  # pyright: ignore
-    inputs = torch.cat([ours, torch.ones_like(ours[:, :1])], dim=1)
-    # A little ridge: the padding repeats a few vectors thousands of times.
-    gram = inputs.T @ inputs + 1e-3 * torch.eye(inputs.shape[1]).to(inputs)
-    fit = torch.linalg.solve(gram, inputs.T @ theirs)
-    inlet = network.transformer.context_embedder
-    inlet.bias += inlet.weight @ fit[-1].to(inlet.weight)
-    inlet.weight.copy_(inlet.weight @ fit[:-1].T.to(inlet.weight))
+def _go_on_from(
+    start: Path,
+    network: PainterTraining,
+    captions: Captions,
+    recipe: PainterProfile,
+    text: Path,
+    *,
+    reread: bool,
+    resume: bool,
+) -> None:
+    """Take over what a finished painter has learnt; the heads that were thrown away begin anew."""
+    finished = Finished.load(start)
+    finished.copy_transformer(network.transformer)
+    finished.copy_encoder(network.pooled_encoder, finished.pooled_encoder, captions.tokenizer)
+    if not reread:
+        finished.copy_encoder(network.text_encoder, finished.text_encoder, captions.tokenizer)
+    if reread or finished.lacks(captions.tokenizer):
+        _learn_to_read(network, captions, recipe, text, resume)
+        fit_inlets(finished, network.transformer, network.text_encoder, network.pooled_encoder, captions)
 
 
 def losses(

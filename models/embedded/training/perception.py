@@ -27,6 +27,7 @@ from models.embedded.perception import (
 from models.embedded.profiles import CRITIC, JUDGE, ProfileName, perception_config
 from models.embedded.training.accuracy import score_perceptions
 from models.embedded.training.loop import IGNORED, Losses, Training, optimisers, schedule, torch_generator
+from models.embedded.training.precision import mixed
 from models.embedded.training.stream import Pictures, PictureStream, augment
 from models.embedded.training.taught import words_of
 
@@ -86,8 +87,13 @@ def train(
         rgb = batch.rgb
         if degrade is not None:
             third = len(rgb) // 3
-            rgb = torch.cat([degrade(rgb[:third]), rgb[third:]])
-        maps = network(augment(rgb, torch_generator(SEEDS[part], step, 1)))
+            with mixed(device):
+                degraded = degrade(rgb[:third])
+            rgb = torch.cat([degraded, rgb[third:]])
+        pictures = augment(rgb, torch_generator(SEEDS[part], step, 1))
+        with mixed(device):
+            maps = network(pictures)
+        maps = {name: value.float() for name, value in maps.items()}
         return losses(config, network, maps, targets(config, batch, device))
 
     def look(_step: int) -> Mapping[str, float]:

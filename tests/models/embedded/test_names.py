@@ -9,10 +9,11 @@ from typing import Literal
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from diorama.drawings import drawing_of
 from diorama.vocabulary import load_vocabulary
-from models.embedded.painter import load_painter
+from models.embedded.painter import encode, load_painter
 from models.embedded.perception import load_perceiver
 from models.embedded.training import autoencoder, painter, perception
 from models.embedded.training.loop import ForeignTraining
@@ -127,6 +128,47 @@ def test_painter_learns_names_and_the_judge_follows_it(
     tokenizer = load_painter(folder).tokenizer
     assert tokenizer.unk_token_id not in tokenizer("two red apples left of a blue bench").input_ids
     assert tokenizer.unk_token_id in tokenizer("a red giraffe").input_ids
+
+
+def test_painter_goes_on_in_a_world_with_more_words(taught: Path, tmp_path: Path) -> None:
+    vae = taught / "autoencoder" / "autoencoder"
+    first = painter.train("tiny", tmp_path / "first", autoencoder=vae, vocabulary="tiny", steps=20)
+    more = painter.train(
+        "tiny", tmp_path / "more", autoencoder=vae, vocabulary="tiny_names", steps=1, start=first
+    )
+    assert rows(tmp_path / "more" / "text")
+    both = [load_painter(folder) for folder in (first, more)]
+    known, new = both[0].tokenizer("a red cube"), both[1].tokenizer("an apple left of a bench")
+    assert both[0].tokenizer.unk_token_id in both[0].tokenizer("an apple left of a bench").input_ids
+    assert both[1].tokenizer.unk_token_id not in new.input_ids
+    ids = torch.tensor([known.input_ids])
+    assert both[1].tokenizer("a red cube").input_ids == known.input_ids
+    # What it could read it reads as before, though both encoders have learnt: the inlets make up for that.
+    words = [made.transformer.context_embedder(made.text_encoder_2(ids).last_hidden_state) for made in both]
+    inlets = [made.transformer.time_text_embed.text_embedder.linear_1 for made in both]
+    prompts = [inlet(made.text_encoder(ids).pooler_output) for inlet, made in zip(inlets, both, strict=True)]
+    for before, after in (words, prompts):
+        assert (before - after).norm() < 0.1 * before.norm()
+
+
+def test_an_autoencoder_stays_in_the_latents_of_another(taught: Path, tmp_path: Path) -> None:
+    mirrored = AutoencoderKL.from_pretrained(
+        taught / "autoencoder" / "autoencoder", torch_dtype=torch.float32
+    )
+    for parameter in mirrored.encoder.conv_out.parameters():
+        parameter.data.neg_()  # the same seed would find the same latents without being told
+    mirrored.save_pretrained(teacher := tmp_path / "mirrored")
+    for name, start in (("near", teacher), ("far", None)):
+        autoencoder.train("tiny", tmp_path / name, steps=30, vocabulary="tiny_names", start=start)
+    stream = PictureStream(load_vocabulary("tiny"), 5)  # solids alone
+    rgb = stream.batch(0, 8).rgb.float() / 127.5 - 1
+    with torch.inference_mode():
+        wanted, near, far = (
+            encode(AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32), rgb)
+            for folder in (teacher, tmp_path / "near" / "autoencoder", tmp_path / "far" / "autoencoder")
+        )
+    assert (near - wanted).square().mean() < 0.5 * (far - wanted).square().mean()
+    assert "keep" in rows(tmp_path / "near")[-1]
 
 
 def test_weights_that_lack_words_are_not_chosen(taught: Path, tmp_path: Path) -> None:
