@@ -33,6 +33,7 @@ class _Order:
     steps: int | None
     resume: bool
     device: str
+    start: Path | None
 
     def beside(self, part: str) -> Path:
         return self.out.parent / f"{part}-{self.named}"
@@ -86,7 +87,7 @@ def train_part(
     words = vocabulary or vocabulary_for(part, chosen)
     _check_art(words)
     _train(
-        _Order(part, chosen, words, folder, named, steps, resume, device), start, reread, compiled, processes
+        _Order(part, chosen, words, folder, named, steps, resume, device, start), reread, compiled, processes
     )
     print(f"trained: {folder}")
     return 0
@@ -112,7 +113,7 @@ def _check_art(vocabulary: str) -> None:
         raise UserError(str(error)) from error
 
 
-def _train(order: _Order, start: Path | None, reread: bool, compiled: bool, processes: int) -> None:
+def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
     from models.embedded.training.latents import ForeignLatents
     from models.embedded.training.loop import ForeignTraining
 
@@ -127,7 +128,7 @@ def _train(order: _Order, start: Path | None, reread: bool, compiled: bool, proc
             case "autoencoder":
                 from models.embedded.training.autoencoder import train
 
-                train(order.profile, order.out, start=start, **common)
+                train(order.profile, order.out, start=order.start, **common)
             case "critic" | "judge":
                 from models.embedded.training.perception import train
 
@@ -139,7 +140,7 @@ def _train(order: _Order, start: Path | None, reread: bool, compiled: bool, proc
                 parts = {"autoencoder": _autoencoder(order), **_eyes(order)}
                 if parts["autoencoder"] is None or parts["critic"] is None:
                     raise UserError(_say_missing(order, parts))
-                options = {"start": start, "reread": reread, "compiled": compiled}
+                options = {"start": order.start, "reread": reread, "compiled": compiled}
                 train_together(
                     processes, partial(train, order.profile, order.out, **parts, **options, **common)
                 )
@@ -175,11 +176,15 @@ def _degrade(order: _Order) -> Degrade | None:
 
 
 def _autoencoder(order: _Order) -> Path | None:
-    """What was trained beside it, else what is shipped, if it was taught the names."""
+    """What was trained beside it, else that of the painter to go on from, else what is shipped, if it was
+    taught the names.
+    """
     from models.backends import WEIGHTS
     from models.embedded.training.taught import choose
 
-    folders = (order.beside("autoencoder") / "autoencoder", WEIGHTS / "painter" / "vae")
+    folders = [order.beside("autoencoder") / "autoencoder", WEIGHTS / "painter" / "vae"]
+    if order.start is not None and order.part == "painter":
+        folders.insert(1, order.start / "vae")
     return choose(folders, order.vocabulary, names_only=True)
 
 
