@@ -31,7 +31,8 @@ def test_sub_vocabularies_keep_their_order() -> None:
     assert cpu.colour_names == ("red", "yellow", "green", "blue", "black", "white")
     assert names.shape_names[:4] == cpu.shape_names
     assert len(names.shapes) == 14
-    assert names.model_copy(update={"shapes": cpu.shapes}) == cpu
+    assert names.colour_names == ("red", "yellow", "green", "blue", "purple", "black", "white")
+    assert names.model_copy(update={"shapes": cpu.shapes, "colours": cpu.colours}) == cpu
 
 
 def test_no_form_means_two_things_and_every_size_stays_recognisable() -> None:
