@@ -130,9 +130,7 @@ async def test_a_colour_that_a_thing_cannot_have_is_named_with_the_way_out(mind:
 
 
 def test_a_name_that_the_painter_was_not_taught_is_named() -> None:
-    with pytest.raises(
-        UnsupportedPrompt, match=r"not taught 'zebra' and 'pink'.*maulstick doctor"
-    ) as caught:
+    with pytest.raises(UnsupportedPrompt, match=r"not taught 'zebra' and 'pink'.*maulstick doctor") as caught:
         check_known("a photo of a pink zebra left of two red cars", load_vocabulary("cpu_names"))
     assert caught.value.words == ("zebra", "pink")
 
