@@ -111,26 +111,26 @@ def fit_inlets(
     text_encoder: T5EncoderModel,
     pooled_encoder: CLIPTextModel,
     captions: Captions,
-) -> tuple[float, float]:
+) -> None:
     """Fold into the transformer's first layers the linear maps that best turn the new encoders' vectors into
     those that it has learnt with, over captions that both can read.
 
-    Returns the shares of variance that the maps explain, of word vectors and of prompt vectors.
+    Raises:
+        ForeignTraining: they can read too few in common.
     """
     prompts = _shared_prompts(finished, captions)
     theirs = Captions(captions.world, finished.tokenizer, "cpu").encode(prompts)
     ours = captions.encode(prompts)
-    words = _fold(
+    _fold(
         transformer.context_embedder,
         text_encoder(ours).last_hidden_state,
         finished.text_encoder(theirs).last_hidden_state,
     )
-    pooled = _fold(
+    _fold(
         transformer.time_text_embed.text_embedder.linear_1,
         pooled_encoder(ours).pooler_output,
         finished.pooled_encoder(theirs).pooler_output,
     )
-    return words, pooled
 
 
 def _shared_prompts(finished: Finished, captions: Captions) -> Sequence[str]:
@@ -153,10 +153,9 @@ def _shared_prompts(finished: Finished, captions: Captions) -> Sequence[str]:
     return shared
 
 
-def _fold(layer: nn.Linear, ours: Tensor, theirs: Tensor) -> float:
+def _fold(layer: nn.Linear, ours: Tensor, theirs: Tensor) -> None:
     x, y = ours.flatten(0, -2).double(), theirs.flatten(0, -2).to(ours.device).double()
     x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
     fit = torch.linalg.solve(x.T @ x + RIDGE * torch.eye(x.shape[1]).to(x), x.T @ y)
     layer.bias += layer.weight @ fit[-1].to(layer.weight)
     layer.weight.copy_(layer.weight @ fit[:-1].T.to(layer.weight))
-    return 1 - float((x @ fit - y).square().mean() / y.var(0, unbiased=False).mean())
