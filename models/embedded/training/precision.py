@@ -24,8 +24,8 @@ def mixed(device: str) -> Generator[None]:
         if kind == "cuda":
             yield
             return
-        # The fused kernel's backward pass is no faster in bf16: with plain products a painter's step took 1.08 s
-        # instead of 1.45.
+        # The fused kernel's backward pass is no faster in bf16: with plain products a painter's step took
+        # 1.08 s instead of 1.45.
         with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
             # Norms keep their fp32 weights, and torch says that it has no fused kernel for that.
             warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
