@@ -17,7 +17,7 @@ from settings import load_settings
 Degrade = Callable[[Any], Any]
 """uint8 pictures in, what an autoencoder makes of them out."""
 
-PARTS = ("autoencoder", "critic", "judge", "painter")
+PARTS = ("autoencoder", "decoder", "critic", "judge", "painter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +89,20 @@ def train_part(
     _train(
         _Order(part, chosen, words, folder, named, steps, resume, device, start), reread, compiled, processes
     )
-    print(f"trained: {folder}")
+    print(f"training kept in {folder}")
     return 0
 
 
 def _check_start(part: str, start: Path | None) -> None:
-    files = {"painter": "model_index.json", "autoencoder": "config.json"}
+    files = {"painter": "model_index.json", "autoencoder": "config.json", "decoder": "config.json"}
+    if part == "decoder" and start is None:
+        raise UserError(
+            "--part decoder sharpens a trained autoencoder: name its folder (a painter's vae) with --start"
+        )
     if start is not None and not (part in files and (start / files[part]).is_file()):
         raise UserError(
             "--start takes the folder of a saved painter with --part painter, or of a saved autoencoder (a "
-            f"painter's vae, say) with --part autoencoder, not {start} with --part {part}"
+            f"painter's vae, say) with --part autoencoder or decoder, not {start} with --part {part}"
         )
 
 
@@ -128,6 +132,11 @@ def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
             case "autoencoder":
                 from models.embedded.training.autoencoder import train
 
+                train(order.profile, order.out, start=order.start, **common)
+            case "decoder":
+                from models.embedded.training.decoder import train
+
+                assert order.start is not None  # checked with the command line
                 train(order.profile, order.out, start=order.start, **common)
             case "critic" | "judge":
                 from models.embedded.training.perception import train

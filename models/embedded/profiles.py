@@ -30,6 +30,18 @@ class AutoencoderProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class DecoderProfile:
+    """The length of a training of an autoencoder's decoder alone; its widths are given by what it starts
+    from.
+    """
+
+    vocabulary: str
+    steps: int
+    batch: int
+    rate: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
 class PerceptionProfile:
     """The sub-vocabulary, width and depth of the backbone, and the length of its training."""
 
@@ -71,6 +83,12 @@ AUTOENCODER: dict[ProfileName, AutoencoderProfile] = {
     "gpu": AutoencoderProfile("full", (32, 64, 128, 128), steps=12000, batch=64, rate=1e-3),
 }
 
+DECODER: dict[ProfileName, DecoderProfile] = {
+    "tiny": DecoderProfile("tiny", steps=20, batch=4),
+    "cpu": DecoderProfile("cpu_names", steps=2500, batch=8),
+    "gpu": DecoderProfile("full", steps=6000, batch=64),
+}
+
 CRITIC: dict[ProfileName, PerceptionProfile] = {
     "tiny": PerceptionProfile("tiny", 16, 1, steps=30, batch=8),
     "cpu": PerceptionProfile("cpu_names", 96, 3, steps=1500, batch=32, rate=2e-3),
@@ -95,8 +113,14 @@ PAINTER: dict[ProfileName, PainterProfile] = {
 
 
 def vocabulary_for(part: str, profile: ProfileName) -> str:
-    """What a profile teaches the "autoencoder", "critic", "judge" or "painter"."""
-    profiles = {"autoencoder": AUTOENCODER, "critic": CRITIC, "judge": JUDGE, "painter": PAINTER}
+    """What a profile teaches the "autoencoder", "decoder", "critic", "judge" or "painter"."""
+    profiles = {
+        "autoencoder": AUTOENCODER,
+        "decoder": DECODER,
+        "critic": CRITIC,
+        "judge": JUDGE,
+        "painter": PAINTER,
+    }
     return profiles[part][profile].vocabulary
 
 

@@ -180,13 +180,8 @@ def losses(
     z = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=rng).to(x.device)
     with mixed(x.device.type):
         y = autoencoder.decoder(z).float()
-    axes = COLOUR_AXES.to(x)
-    error = torch.einsum("nchw,kc->nkhw", y - x, axes)
-    detail = (x - F.avg_pool2d(x, 5, 1, 2)).abs().mean(1, keepdim=True)
-    weight = 1 + 3 * (ids >= 0).unsqueeze(1).float() + 4 * detail
-    scale = torch.tensor([1.0, 2.0, 2.0]).view(1, 3, 1, 1).to(x)
     result = {
-        "pixels": (weight * scale * (error.abs() + 4 * error.square())).mean(),
+        "pixels": pixel_loss(x, y, ids),
         "kl": KL * (mean.square() + logvar.exp() - 1 - logvar).mean() * 0.5 * 16,
     }
     cells = ids.shape[-1] // 8
@@ -212,6 +207,19 @@ def losses(
         agreed = ~_near_names(words, batch, ids)[:, None]
         result["keep"] = KEEP * (agreed * (mean - encode(teacher, x)).square()).mean()
     return result
+
+
+def pixel_loss(x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
+    """How far pictures `y` (N, 3, S, S) are from `x` in luma and chroma, things and details weighing more.
+
+    `ids` (N, S, S) are the things' numbers, -1 for the background.
+    """
+    axes = COLOUR_AXES.to(x)
+    error = torch.einsum("nchw,kc->nkhw", y - x, axes)
+    detail = (x - F.avg_pool2d(x, 5, 1, 2)).abs().mean(1, keepdim=True)
+    weight = 1 + 3 * (ids >= 0).unsqueeze(1).float() + 4 * detail
+    scale = torch.tensor([1.0, 2.0, 2.0]).view(1, 3, 1, 1).to(x)
+    return (weight * scale * (error.abs() + 4 * error.square())).mean()
 
 
 def _near_names(words: Vocabulary, batch: Pictures, ids: Tensor) -> Tensor:

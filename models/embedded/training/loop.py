@@ -226,6 +226,9 @@ class Training:
                     sums, since, began = {}, self.step, time.monotonic()
         for number, handler in previous.items():
             signal.signal(number, handler)
+        if ended and self.step < steps:
+            told = f"{self.out.name}: stopped at step {self.step} of {steps}; --resume goes on from there"
+            console.print(told, soft_wrap=True)
 
     def _advance(self, loss_at: Callable[[int], Losses], factor: float) -> dict[str, float]:
         self.module.train()

@@ -46,8 +46,11 @@ def _train_on_both_shares(steps: int) -> nn.Module:
     return module
 
 
-def test_two_processes_make_the_steps_of_one_with_twice_the_pictures(tmp_path: Path) -> None:
+def test_two_processes_make_the_steps_of_one_with_twice_the_pictures(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     train_together(2, partial(_train, tmp_path, 6, 3))
+    assert "stopped at step 4 of 6; --resume" in capfd.readouterr().err
     stopped = torch.load(tmp_path / "training.pt", weights_only=True)
     assert stopped["step"] == 4, "a stop that reached one member ends all after the step, with a checkpoint"
     train_together(2, partial(_train, tmp_path, 6))

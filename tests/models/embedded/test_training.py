@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from diffusers import AutoencoderKL, FluxPipeline
 from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import image_ids, load_painter
 from models.embedded.perception import load_perceiver
-from models.embedded.training import autoencoder, painter, perception
+from models.embedded.training import autoencoder, decoder, painter, perception
 from models.embedded.training.accuracy import score_perceptions
 from models.embedded.training.loop import IGNORED
 from models.embedded.training.stream import PictureStream
@@ -37,6 +38,25 @@ def test_autoencoder_learns_and_normalises_its_latents(tiny_autoencoder: Path, t
     assert losses(tiny_autoencoder, "pixels")[-1] < 0.9 * losses(tmp_path, "pixels")[0]
     loaded = AutoencoderKL.from_pretrained(tiny_autoencoder / "autoencoder")
     assert loaded.config["shift_factor"] is not None and loaded.config["scaling_factor"] > 0
+
+
+def test_a_decoder_learns_and_leaves_the_latents_as_they_are(tiny_autoencoder: Path, tmp_path: Path) -> None:
+    before = AutoencoderKL.from_pretrained(tiny_autoencoder / "autoencoder")
+    decoder.train("tiny", tmp_path, start=tiny_autoencoder / "autoencoder", steps=60)
+    assert json.loads((tmp_path / "log.jsonl").read_text("utf-8").splitlines()[-1])["held_out_psnr"] > (
+        _psnr(before)
+    )
+    after = AutoencoderKL.from_pretrained(tmp_path / "autoencoder")
+    assert all(
+        torch.equal(value, after.encoder.state_dict()[k]) for k, value in before.encoder.state_dict().items()
+    )
+    assert {after.config[k] == before.config[k] for k in ("shift_factor", "scaling_factor")} == {True}
+
+
+def _psnr(model: AutoencoderKL) -> float:
+    rgb = PictureStream(load_vocabulary("tiny"), decoder.SEED + 1).batch(0, 16).rgb
+    error = (autoencoder.reconstruct(model.eval(), rgb).float() - rgb.float()).square().mean()
+    return 10 * math.log10(255**2 / float(error))
 
 
 @pytest.mark.parametrize("part", ["critic", "judge"])

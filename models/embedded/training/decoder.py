@@ -1,0 +1,108 @@
+"""Recipe of an autoencoder's decoder alone: pictures get sharper, and latents stay what a painter learnt.
+
+Whole pictures only, since the decoder's GroupNorm sees another world in a crop. The latents get a little
+noise, because a painter's never lie exactly where the encoder would put them.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from diorama.vocabulary import load_vocabulary
+from models.embedded.painter import encode
+from models.embedded.profiles import DECODER, ProfileName
+from models.embedded.shards import SHARD_BYTES
+from models.embedded.training.autoencoder import pixel_loss, reconstruct
+from models.embedded.training.loop import Losses, Training, optimisers, schedule, torch_generator
+from models.embedded.training.precision import mixed
+from models.embedded.training.stream import PictureStream
+from models.embedded.training.taught import note_vocabulary
+
+SEED = 505
+NOISE = 0.1
+"""Standard deviation of the noise on normalised latents."""
+EDGES = 2.0
+"""Weight of the differences between neighbouring pixels: an absolute error alone is content with blur."""
+
+
+def train(
+    profile: ProfileName,
+    out: Path,
+    *,
+    start: Path,
+    steps: int | None = None,
+    resume: bool = True,
+    device: str = "cpu",
+    vocabulary: str | None = None,
+) -> Path:
+    """Teach the decoder of the autoencoder in `start` and save the whole in `out/autoencoder`; returns `out`.
+
+    The encoder, `shift_factor` and `scaling_factor` are those of `start` to the bit. It sees the training
+    drawings of `vocabulary` (None: the profile's own).
+
+    Raises:
+        ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
+        ForeignTraining: `out` holds the training of something else.
+    """
+    recipe = DECODER[profile]
+    vocabulary = vocabulary or recipe.vocabulary
+    length = steps or recipe.steps
+    torch.manual_seed(SEED)
+    autoencoder = AutoencoderKL.from_pretrained(start, local_files_only=True, torch_dtype=torch.float32)
+    autoencoder = autoencoder.to(device).eval()  # pyright: ignore[reportArgumentType]
+    training = Training(autoencoder.decoder, optimisers(autoencoder.decoder, recipe.rate), out, decay=0.995)
+    if resume:
+        training.resume()
+    words = load_vocabulary(vocabulary)
+    stream = PictureStream(words, SEED, device=device)
+    held_out = PictureStream(words, SEED + 1, device=device)
+
+    def loss_at(step: int) -> Losses:
+        batch = stream.batch(step * recipe.batch, recipe.batch)
+        x = batch.rgb.float() / 127.5 - 1
+        return losses(autoencoder, x, batch.ids.long(), torch_generator(SEED, step))
+
+    def look(_step: int) -> Mapping[str, float]:
+        learnt = {name: value.clone() for name, value in autoencoder.decoder.state_dict().items()}
+        autoencoder.decoder.load_state_dict(training.average.state)
+        rgb = held_out.batch(0, 4 * recipe.batch).rgb
+        error = (reconstruct(autoencoder, rgb).float() - rgb.float()).square().mean()
+        autoencoder.decoder.load_state_dict(learnt)
+        return {"psnr": round(10 * math.log10(255**2 / float(error)), 3)}
+
+    training.run(
+        length,
+        loss_at,
+        rate_at=lambda step: schedule(step, length, decay=0.5),
+        every=min(250, length),
+        look=look,
+    )
+    if training.step < length:
+        return out
+    training.load_average()
+    folder = out / "autoencoder"
+    autoencoder.cpu().save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
+    note_vocabulary(folder, vocabulary)
+    return out
+
+
+def losses(autoencoder: AutoencoderKL, x: Tensor, ids: Tensor, rng: torch.Generator) -> Losses:
+    """Reconstruction and edge loss of pictures `x` (N, 3, S, S) in -1..1 with things `ids` (N, S, S)."""
+    with torch.no_grad():
+        z = encode(autoencoder, x)
+    spread = NOISE / float(autoencoder.config["scaling_factor"])
+    z = z + spread * torch.randn(z.shape, generator=rng).to(z)
+    with mixed(x.device.type):
+        y = autoencoder.decoder(z).float()
+    return {"pixels": pixel_loss(x, y, ids), "edges": EDGES * _edge_loss(x, y)}
+
+
+def _edge_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute error of the differences between neighbours, in both directions."""
+    across = F.l1_loss(y.diff(dim=-1), x.diff(dim=-1))
+    return across + F.l1_loss(y.diff(dim=-2), x.diff(dim=-2))
