@@ -85,6 +85,7 @@ def train(
     if training.step < length:
         return out
     training.load_average()
+    autoencoder.register_to_config(_name_or_path="")  # where it started from says nothing elsewhere
     folder = out / "autoencoder"
     autoencoder.cpu().save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
     note_vocabulary(folder, vocabulary)

@@ -1,6 +1,6 @@
 """Recipe of the painter: its encoders learn to read, then its transformer learns to paint by flow matching.
 
-Noise share t = sigmoid(N(0.9, 1.1)), for a third of the pictures sigmoid(N(-0.2, 1.1)); x_t = (1 - t) x + t e,
+Noise share t = sigmoid(N(0.9, 1.1)), for a third of them sigmoid(N(-0.2, 1.1)); x_t = (1 - t) x + t e,
 target e - x (arXiv 2403.03206 eq. 13). Two helps beside the velocity loss: tokens that may show things weigh
 more than empty ones (lone small things vanish otherwise), and a head that is thrown away says, per token of a
 middle block, which shape and colour stand there.
@@ -278,6 +278,7 @@ def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
     """Write the pipeline in fp16, large parts in shards."""
     for part in (pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2, pipeline.vae):
         part.to(torch.float16)
+    pipeline.vae.register_to_config(_name_or_path="")  # a path of the machine that trained it
     pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
     return folder
 

@@ -135,6 +135,8 @@ def test_painter_learns_and_stock_diffusers_paints_with_it(
     first = painter.train("tiny", tmp_path / "short", autoencoder=tiny_autoencoder / "autoencoder", steps=2)
     assert first.is_dir()
     assert row["velocity"] < losses(tmp_path / "short", "velocity")[0]
+    config = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
+    assert config["_name_or_path"] == "", "no path of the machine that trained it"
     stock = FluxPipeline.from_pretrained(folder)
     stock.set_progress_bar_config(disable=True)
     ours = load_painter(folder)
