@@ -115,9 +115,7 @@ def train(
                 if n.startswith(prefix)
             }
         )
-        rgb = held_out.batch(0, 2 * recipe.batch).rgb.cpu()
-        error = (reconstruct(copy.eval(), rgb).float() - rgb.float()).square().mean()
-        return {"psnr": round(10 * math.log10(255**2 / float(error)), 3)}
+        return {"psnr": measure_psnr(copy.eval(), held_out.batch(0, 2 * recipe.batch).rgb.cpu())}
 
     training.run(
         length,
@@ -261,3 +259,9 @@ def reconstruct(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
     """uint8 pictures (N, 3, S, S) through encoder and decoder and back to uint8."""
     parts = [decode(autoencoder, encode(autoencoder, part.float() / 127.5 - 1)) for part in rgb.split(16)]
     return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def measure_psnr(autoencoder: AutoencoderKL, rgb: Tensor) -> float:
+    """Peak signal to noise ratio in dB of what comes back of uint8 pictures (N, 3, S, S)."""
+    error = (reconstruct(autoencoder, rgb).float() - rgb.float()).square().mean()
+    return round(10 * math.log10(255**2 / float(error)), 3)

@@ -4,7 +4,6 @@ Whole pictures only, since the decoder's GroupNorm sees another world in a crop.
 noise, because a painter's never lie exactly where the encoder would put them.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import encode
 from models.embedded.profiles import DECODER, ProfileName
 from models.embedded.shards import SHARD_BYTES
-from models.embedded.training.autoencoder import pixel_loss, reconstruct
+from models.embedded.training.autoencoder import measure_psnr, pixel_loss
 from models.embedded.training.loop import Losses, Training, optimisers, schedule, torch_generator
 from models.embedded.training.precision import mixed
 from models.embedded.training.stream import PictureStream
@@ -70,10 +69,9 @@ def train(
     def look(_step: int) -> Mapping[str, float]:
         learnt = {name: value.clone() for name, value in autoencoder.decoder.state_dict().items()}
         autoencoder.decoder.load_state_dict(training.average.state)
-        rgb = held_out.batch(0, 4 * recipe.batch).rgb
-        error = (reconstruct(autoencoder, rgb).float() - rgb.float()).square().mean()
+        psnr = measure_psnr(autoencoder, held_out.batch(0, 4 * recipe.batch).rgb)
         autoencoder.decoder.load_state_dict(learnt)
-        return {"psnr": round(10 * math.log10(255**2 / float(error)), 3)}
+        return {"psnr": psnr}
 
     training.run(
         length,
