@@ -40,11 +40,15 @@ class Waiter:
     on_progress: Callable[[Progress], None] | None
     arrived: float = field(default_factory=time.monotonic)
     future: "Future[BaseModel]" = field(default_factory=lambda: Future[BaseModel]())
+    deaths: int = 0
+    """Workers that died while they ran it."""
 
     @property
     def key(self) -> Hashable:
-        """Waiters with equal keys may run in one batch."""
-        return self.tool, self.model_key, self.batch_key
+        """Waiters with equal keys may run in one batch. One whose worker died runs alone from then on: it may
+        have been what killed it.
+        """
+        return self.tool, self.model_key, self.batch_key, id(self) if self.deaths else None
 
     @property
     def gone(self) -> bool:
@@ -86,6 +90,7 @@ class BatchQueue:
         self._changed = threading.Condition()
         self._idle = 0
         self._closed = False
+        self._draining = False
 
     def put(self, waiter: Waiter) -> None:
         """Queue a request.
@@ -104,6 +109,17 @@ class BatchQueue:
                 )
             self._waiting.append(waiter)
             self._changed.notify_all()
+
+    def put_back(self, waiters: list[Waiter]) -> bool:
+        """Queue again, before all others, what a worker could not finish; it was accepted, so that the bound
+        does not count. False: the queue was closed and nobody will run them.
+        """
+        with self._changed:
+            if self._closed and not self._draining:
+                return False
+            self._waiting = [*waiters, *self._waiting]
+            self._changed.notify_all()
+            return True
 
     def withdraw(self, waiter: Waiter) -> None:
         """Forget a request that nobody waits for. One that runs already learns it from its future."""
@@ -145,12 +161,18 @@ class BatchQueue:
     def close(self, *, drain: bool) -> list[Waiter]:
         """Take no more requests. Without `drain`, what still waits is given back and will never run."""
         with self._changed:
-            self._closed = True
+            self._closed, self._draining = True, drain
             left = [] if drain else self._waiting
             if not drain:
                 self._waiting = []
             self._changed.notify_all()
             return left
+
+    @property
+    def closed(self) -> bool:
+        """Whether requests are refused."""
+        with self._changed:
+            return self._closed
 
     def __len__(self) -> int:
         """How many requests wait."""
