@@ -1,0 +1,152 @@
+"""What a Ray actor holds: one device's worker, told over messages what to run and what to stop.
+
+Imports no Ray: `models/ray_executor.py` makes actors of it. What goes in and out is pydantic models and
+references to stored pictures, never tensors.
+"""
+
+import queue
+import socket
+import traceback
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+from pydantic import BaseModel
+
+from models.artifact import ArtifactRef, ArtifactStore
+from models.device import is_out_of_memory
+from models.device_worker import DeviceWorker
+from models.residency import AnyTool, Residency
+from models.threads import choose_threads
+from models.tool import Progress, ToolCancelled, ToolError
+from models.worker import CannotLoad, Done, WorkerDied, WorkerLost, as_tool_error
+
+Kept = tuple[tuple[str, str, str], ...]
+"""(device, tool, model) of what is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A batch that did not run through, in words: exceptions of libraries do not travel between processes."""
+
+    kind: Literal["tool", "cancelled", "memory", "load", "died", "lost"]
+    message: str
+    trace: str
+
+    def reraise(self) -> NoReturn:
+        """Raise what the worker raised, with its traceback as a note."""
+        error: Exception
+        match self.kind:
+            case "tool":
+                error = ToolError(self.message)
+            case "cancelled":
+                error = ToolCancelled(self.message)
+            case "memory":
+                error = MemoryError(self.message)
+            case "load":
+                error = CannotLoad(ToolError(self.message))
+            case "died":
+                error = WorkerDied(self.message)
+            case "lost":
+                error = WorkerLost(self.message)
+        error.add_note(self.trace)
+        raise error
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The last word on a batch, and what the worker keeps loaded after it."""
+
+    said: Done | Failed
+    kept: Kept
+
+
+class RayWorker:
+    """Lives in a process of its own. `run` and the other methods are called on different threads."""
+
+    def __init__(
+        self,
+        tools: Sequence[AnyTool],
+        artifacts: ArtifactStore,
+        device: str,
+        memory_budget: int | None,
+        threads: int | None,
+    ) -> None:
+        """`device` is as this process sees it: Ray shows an actor only its own cards."""
+        self._tools = {tool.name: tool for tool in tools}
+        self._artifacts = artifacts
+        self._residency = Residency(memory_budget)
+        self._worker = DeviceWorker(device, self._residency, artifacts, threads or choose_threads())
+        # One thread for all batches: torch keeps its settings, and CUDA its context, by thread.
+        self._bench = ThreadPoolExecutor(max_workers=1, thread_name_prefix="maulstick")
+        self._cancelled: set[int] = set()
+
+    def check_store(self, probe: ArtifactRef) -> str:
+        """This machine's name, once the worker is up and sees the pictures that the others see.
+
+        Raises:
+            ToolError: it does not see `probe`.
+        """
+        host = socket.gethostname()
+        try:
+            self._artifacts.load_image(probe)
+        except LookupError as error:
+            raise ToolError(
+                f"the worker on {host} does not see the pictures of the machine that asks ({error}): put "
+                "MAULSTICK_HOME in a folder that all machines share under the same path"
+            ) from None
+        return host
+
+    def cancel(self, ticket: int) -> None:
+        """Stop the batch of this number at its next `check_cancelled`."""
+        self._cancelled.add(ticket)
+
+    def run(
+        self, ticket: int, tool: str, model_key: str, requests: list[BaseModel]
+    ) -> Generator[Progress | Outcome]:
+        """Run a batch: its progress as it comes, and the outcome last."""
+        said: queue.SimpleQueue[Progress | Outcome] = queue.SimpleQueue()
+        self._bench.submit(self._play, ticket, self._tools[tool], model_key, requests, said)
+        while isinstance(word := said.get(), Progress):
+            yield word
+        yield word
+
+    def _play(
+        self,
+        ticket: int,
+        tool: AnyTool,
+        model_key: str,
+        requests: list[BaseModel],
+        said: "queue.SimpleQueue[Progress | Outcome]",
+    ) -> None:
+        def check() -> None:
+            if ticket in self._cancelled:
+                raise ToolCancelled(f"batch {ticket} of {tool.name} was stopped")
+
+        outcome: Done | Failed
+        try:
+            outcome = self._worker.run(tool, model_key, requests, said.put, check)
+        except Exception as error:
+            outcome = _describe(tool, error)
+        finally:
+            self._cancelled.discard(ticket)
+        said.put(Outcome(outcome, tuple(self._residency.taken())))
+
+
+def _describe(tool: AnyTool, error: Exception) -> Failed:
+    kind: Literal["tool", "cancelled", "memory", "load", "died", "lost"] = "tool"
+    match error:
+        case ToolCancelled():
+            kind = "cancelled"
+        case CannotLoad():
+            kind = "load"
+        case WorkerLost():
+            kind = "lost"
+        case WorkerDied():
+            kind = "died"
+        case _ if is_out_of_memory(error):
+            kind = "memory"
+        case _:
+            error = as_tool_error(tool, error)
+    return Failed(kind, str(error), "".join(traceback.format_exception(error)))
