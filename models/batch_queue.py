@@ -89,6 +89,7 @@ class BatchQueue:
         self._waiting: list[Waiter] = []
         self._changed = threading.Condition()
         self._idle = 0
+        self._expected = 0
         self._closed = False
         self._draining = False
 
@@ -109,6 +110,12 @@ class BatchQueue:
                 )
             self._waiting.append(waiter)
             self._changed.notify_all()
+
+    def expect(self, workers: int) -> None:
+        """Count so many workers as idle that will call `take` in a moment: what waits already is for all."""
+        with self._changed:
+            self._idle += workers
+            self._expected += workers
 
     def put_back(self, waiters: list[Waiter]) -> bool:
         """Queue again, before all others, what a worker could not finish; it was accepted, so that the bound
@@ -134,7 +141,10 @@ class BatchQueue:
         and four.
         """
         with self._changed:
-            self._idle += 1
+            if self._expected:
+                self._expected -= 1
+            else:
+                self._idle += 1
             try:
                 while True:
                     if not self._waiting:

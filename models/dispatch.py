@@ -160,6 +160,7 @@ class Dispatch(ABC):
                 )
                 for worker in workers
             ]
+            self._queue.expect(len(workers))
             for thread in self._threads:
                 thread.start()
 

@@ -26,7 +26,7 @@ from models.worker import Done, OnProgress, Worker, WorkerDied, WorkerLost
 _LOG = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 80 * 2**20
-"""Ray's shared memory on this machine; messages hold words and references, and Ray takes no less than 75 MiB."""
+"""Ray's shared memory on this machine: messages hold words and references, and Ray takes 75 MiB at least."""
 POLL = 0.05
 """Seconds between looks at whether somebody still waits for a running batch."""
 START_SECONDS = 180.0
@@ -97,8 +97,8 @@ class RayExecutor(Dispatch):
         super().__init__(tools, max_queue, batch_wait)
         if address is not None and address.startswith("ray://"):
             raise ValueError(
-                f"{address!r} is an address of Ray Client, which carries no progress: run on a machine of the "
-                "cluster and use 'auto' or HOST:6379"
+                f"{address!r} is an address of Ray Client, which carries no progress: run on a machine of "
+                "the cluster and use 'auto' or HOST:6379"
             )
         if num_cpus < 0 or num_gpus <= 0:
             raise ValueError(
@@ -180,8 +180,8 @@ class RayExecutor(Dispatch):
         if on_gpus * self._num_gpus > gpus or len(devices) * self._num_cpus > cpus:
             raise ToolError(
                 f"{len(devices)} workers need {on_gpus * self._num_gpus:g} GPUs and "
-                f"{len(devices) * self._num_cpus:g} cores, and the Ray cluster has {gpus:g} and {cpus:g}: ask "
-                "for fewer devices, or for less with num_gpus and num_cpus"
+                f"{len(devices) * self._num_cpus:g} cores, and the Ray cluster has {gpus:g} and {cpus:g}: "
+                "ask for fewer devices, or for less with num_gpus and num_cpus"
             )
         return devices
 
