@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import Field, ValidationError, field_validator
@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     """Device memory that resident models may take, in GiB. None: the executor measures the device."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of each worker. None: what the machine's load leaves."""
+    executor: Literal["local", "ray"] = "local"
+    """Where tools run: in this process, or in actors of Ray (the extra [ray])."""
+    ray_address: str | None = None
+    """A running Ray cluster: HOST:6379, or "auto" on one of its machines. None: Ray is started here."""
 
     @field_validator("home")
     @classmethod

@@ -143,6 +143,8 @@ class RayExecutor(Dispatch):
         # We are in a thread, where Ray leaves the process's signal handlers alone: a run drains on SIGTERM.
         if ray.is_initialized():
             return
+        # It also says so, and how it authenticates: nothing that the user can mend, which stderr is for.
+        logging.getLogger("ray").setLevel(logging.ERROR)
         environment = {name: os.environ[name] for name in _CARRIED if name in os.environ}
         options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
         if self._address is None:

@@ -21,6 +21,7 @@ from memory.patterns import PatternPosterior
 from memory.seeds import SeedPosterior
 from models.backends import resolve
 from models.executor import Executor, LocalExecutor, find_devices
+from models.ray_executor import RayExecutor
 from models.tools import builtin_tools
 from serving.failures import UserError
 from serving.home import DataFolder, check_writable
@@ -37,7 +38,7 @@ class Workshop:
     studio: Studio
     home: Home
     artifacts: Artifacts
-    executor: LocalExecutor
+    executor: Executor
 
 
 @asynccontextmanager
@@ -54,13 +55,7 @@ async def open_workshop(settings: Settings, mind: str, backend: str) -> AsyncGen
     check_writable(folder.root, "MAULSTICK_HOME")
     with Ledger(folder.ledger) as ledger, Episodes(ledger, folder.vectors) as episodes:
         artifacts = Artifacts(folder.artifacts)
-        async with LocalExecutor(
-            builtin_tools(),
-            artifacts,
-            devices=choose_devices(settings.device),
-            memory_budget=None if settings.memory_gib is None else int(settings.memory_gib * 2**30),
-            threads=settings.threads,
-        ) as executor:
+        async with make_executor(settings, artifacts) as executor:
             studio = Studio(
                 executor=executor,
                 artifacts=artifacts,
@@ -85,6 +80,41 @@ def make_mind(name: str, executor: Executor, backend: str) -> Mind:
             return EmbeddedMind(executor, vocabulary=load_vocabulary(taught) if taught else None)
         case _:
             raise UserError(f"no mind is called {name!r}; known: {', '.join(MINDS)}")
+
+
+def make_executor(settings: Settings, artifacts: Artifacts) -> Executor:
+    """The executor that the settings name, not yet started.
+
+    Raises:
+        UserError: the device is not there, or does not suit the executor.
+    """
+    budget = None if settings.memory_gib is None else int(settings.memory_gib * 2**30)
+    if settings.executor == "local":
+        if settings.ray_address is not None:
+            raise UserError(
+                f"ray_address is {settings.ray_address!r} and executor is 'local', which uses no Ray: set "
+                "MAULSTICK_EXECUTOR=ray, or unset MAULSTICK_RAY_ADDRESS"
+            )
+        devices = choose_devices(settings.device)
+        return LocalExecutor(
+            builtin_tools(), artifacts, devices, memory_budget=budget, threads=settings.threads
+        )
+    if settings.device not in ("auto", "cpu"):
+        raise UserError(
+            f"device is {settings.device!r}, and Ray chooses the cards itself: set MAULSTICK_DEVICE to auto, "
+            "which takes every GPU of the cluster, or to cpu"
+        )
+    try:
+        return RayExecutor(
+            builtin_tools(),
+            artifacts,
+            "auto" if settings.device == "auto" else ("cpu",),
+            memory_budget=budget,
+            threads=settings.threads,
+            address=settings.ray_address,
+        )
+    except ValueError as error:
+        raise UserError(f"MAULSTICK_RAY_ADDRESS: {error}") from error
 
 
 def choose_devices(wanted: str) -> tuple[str, ...] | Literal["auto"]:

@@ -86,6 +86,8 @@ def examine(settings: Settings) -> Report:
     home = DataFolder(settings.home)
     problems: list[str] = []
     versions = find_versions(problems)
+    if settings.executor == "ray" and "ray" not in versions:
+        problems.append("executor is 'ray' and Ray is not installed: pip install maulstick[ray]")
     devices = find_devices(settings.device, problems)
     weights = tuple(find_weights(problems))
     free = _find_disk(home, problems)
