@@ -251,7 +251,7 @@ class _ActorWorker:
         self.kept = word.kept
         if isinstance(word.said, Done):
             return word.said
-        if stopped is not None and word.said.kind == "cancelled":
+        if stopped is not None and isinstance(word.said.error, ToolCancelled):
             raise stopped
         word.said.reraise()
 

@@ -4,13 +4,14 @@ Imports no Ray: `models/ray_executor.py` makes actors of it. What goes in and ou
 references to stored pictures, never tensors.
 """
 
+import pickle
 import queue
 import socket
 import traceback
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from pydantic import BaseModel
 
@@ -20,7 +21,7 @@ from models.device_worker import DeviceWorker
 from models.residency import AnyTool, Residency
 from models.threads import choose_threads
 from models.tool import Progress, ToolCancelled, ToolError
-from models.worker import CannotLoad, Done, WorkerDied, WorkerLost, as_tool_error
+from models.worker import CannotLoad, Done, WorkerDied, as_tool_error
 
 Kept = tuple[tuple[str, str, str], ...]
 """(device, tool, model) of what is loaded."""
@@ -28,30 +29,19 @@ Kept = tuple[tuple[str, str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A batch that did not run through, in words: exceptions of libraries do not travel between processes."""
+    """A batch that did not run through, with an error of ours: those of libraries do not travel between
+    processes.
+    """
 
-    kind: Literal["tool", "cancelled", "memory", "load", "died", "lost"]
-    message: str
+    error: Exception
     trace: str
+    """The traceback as text, which exceptions lose on their way."""
+    loading: bool = False
 
     def reraise(self) -> NoReturn:
         """Raise what the worker raised, with its traceback as a note."""
-        error: Exception
-        match self.kind:
-            case "tool":
-                error = ToolError(self.message)
-            case "cancelled":
-                error = ToolCancelled(self.message)
-            case "memory":
-                error = MemoryError(self.message)
-            case "load":
-                error = CannotLoad(ToolError(self.message))
-            case "died":
-                error = WorkerDied(self.message)
-            case "lost":
-                error = WorkerLost(self.message)
-        error.add_note(self.trace)
-        raise error
+        self.error.add_note(self.trace)
+        raise CannotLoad(self.error) if self.loading else self.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +125,22 @@ class RayWorker:
 
 
 def _describe(tool: AnyTool, error: Exception) -> Failed:
-    kind: Literal["tool", "cancelled", "memory", "load", "died", "lost"] = "tool"
+    trace = "".join(traceback.format_exception(error))
     match error:
-        case ToolCancelled():
-            kind = "cancelled"
         case CannotLoad():
-            kind = "load"
-        case WorkerLost():
-            kind = "lost"
-        case WorkerDied():
-            kind = "died"
+            return Failed(_portable(error.error), trace, loading=True)
+        case ToolCancelled() | WorkerDied():
+            return Failed(_portable(error), trace)
         case _ if is_out_of_memory(error):
-            kind = "memory"
+            return Failed(MemoryError(str(error)), trace)
         case _:
-            error = as_tool_error(tool, error)
-    return Failed(kind, str(error), "".join(traceback.format_exception(error)))
+            return Failed(_portable(as_tool_error(tool, error)), trace)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, if another process can make it from what a pickle carries; else a ToolError of its words."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its class does with its arguments
+        return ToolError(str(error))
+    return error

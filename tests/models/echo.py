@@ -16,6 +16,17 @@ from pydantic import BaseModel
 from models.tool import Progress, Tool, ToolCancelled, ToolContext, ToolError
 
 
+class Busy(ToolError):
+    """An error with a name of its own, which callers may go by."""
+
+
+class Stubborn(ToolError):
+    """An error that a pickle cannot bring back."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+
+
 class EchoRequest(BaseModel):
     text: str
     key: str = "k"
@@ -67,6 +78,10 @@ class Echo(Tool[EchoRequest, EchoResult, str]):
     def run(self, model: str, requests: Sequence[EchoRequest], context: ToolContext) -> list[EchoResult]:
         batch = tuple(request.text for request in requests)
         note(requests[0], f"run {' '.join(batch)}")
+        if requests[0].text == "busy":
+            raise Busy("ask again later")
+        if requests[0].text == "stubborn":
+            raise Stubborn("this", "that")
         if len(requests) > min(request.fits for request in requests):
             raise out_of_memory(requests[0].memory_error)
         for step, request in enumerate(requests):

@@ -13,7 +13,7 @@ import pytest
 
 from models.executor import ExecutorClosed, QueueFull, UnknownTool, find_devices
 from models.tool import Progress, ToolCancelled, ToolError
-from tests.models.echo import Echo, EchoRequest, Shelf, logged
+from tests.models.echo import Busy, Echo, EchoRequest, Shelf, logged
 
 MakeExecutor = Callable[..., Any]
 """Makes an executor of the kind under test that offers the tools below, on one CPU unless told otherwise."""
@@ -175,6 +175,13 @@ class ExecutorConformance:
             results = await asyncio.gather(broken, good, return_exceptions=True)
         assert str(results[0]) == "broken:1 is damaged"
         assert results[1].text == "b"
+
+    async def test_an_error_of_a_tool_keeps_its_class_and_words(self, make_executor: MakeExecutor) -> None:
+        async with make_executor() as executor:
+            with pytest.raises(Busy, match="ask again later"):
+                await executor.submit("echo", EchoRequest(text="busy"))
+            with pytest.raises(ToolError, match="this and that"):
+                await executor.submit("echo", EchoRequest(text="stubborn"))
 
     async def test_a_lost_result_is_an_error(self, make_executor: MakeExecutor) -> None:
         async with make_executor() as executor:
