@@ -18,8 +18,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from agents.reading.card import EndpointCard
+
 PREFIX = "MAULSTICK_"
 CONFIG_NAME = "maulstick.toml"
+NESTED = "__"
+"""Between the parts of a variable for a setting within a setting: MAULSTICK_ENDPOINTS__LOCAL__MODEL."""
+OPENAI = "openai"
+"""The endpoint that is always there."""
 
 
 class SettingsError(ValueError):
@@ -29,7 +35,9 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """Every knob that outlives one command. Read it with `load_settings`. Paths may start with `~`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True
+    )
 
     home: Path = Field(default_factory=lambda: user_data_path("maulstick", appauthor=False))
     """Where runs, pictures and lessons stay. Default: the platform's data folder."""
@@ -37,6 +45,10 @@ class Settings(BaseSettings):
     """The generator that paints when a command names none."""
     mind: str = "embedded"
     """Who plays the roles when a command names none."""
+    minds: dict[str, str] = {}
+    """Who plays single roles, or the groups "judge" and "proposer", by the names that `mind` takes."""
+    endpoints: dict[str, EndpointCard] = {}
+    """Endpoints in OpenAI's shape by name; a mind is then called NAME or NAME:MODEL; "openai" is built in."""
     device: str = "auto"
     """Where models run: cpu, cuda, cuda:N or mps; "auto" takes the first CUDA device, else the CPU."""
     memory_gib: Annotated[float, Field(gt=0)] | None = None
@@ -48,6 +60,16 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @field_validator("endpoints")
+    @classmethod
+    def _check_names(cls, endpoints: dict[str, EndpointCard]) -> dict[str, EndpointCard]:
+        if wrong := [name for name in endpoints if name == "embedded" or not re.fullmatch(r"[\w.-]+", name)]:
+            raise ValueError(
+                f"an endpoint cannot be called {wrong[0]!r}: use letters, digits, dots and dashes, and not "
+                "'embedded'"
+            )
+        return endpoints
 
     @field_validator("device")
     @classmethod
@@ -91,7 +113,12 @@ def load_settings() -> Settings:
         SettingsError: a variable or a key is unknown or has a value that is not allowed.
     """
     known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, "config")}
-    if unknown := sorted(key for key in os.environ if key.startswith(PREFIX) and key.upper() not in known):
+    nested = tuple(f"{PREFIX}{name}{NESTED}" for name in ("MINDS", "ENDPOINTS"))
+    if unknown := sorted(
+        key
+        for key in os.environ
+        if key.startswith(PREFIX) and key.upper() not in known and not key.upper().startswith(nested)
+    ):
         raise SettingsError(f"{unknown[0]} is no setting: unset it, or use one of {', '.join(sorted(known))}")
     try:
         return Settings()
@@ -104,10 +131,13 @@ def load_settings() -> Settings:
 def _describe(error: ValidationError) -> str:
     """The first thing wrong, in one line."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    parts = [str(part) for part in first["loc"]]
+    name, variable = ".".join(parts), f"{PREFIX}{NESTED.join(parts).upper()}"
+    in_environment = variable in map(str.upper, os.environ)
     if first["type"] == "extra_forbidden":
-        return f"{config_file()} sets {name!r}, which is no setting: use {', '.join(Settings.model_fields)}"
-    variable = f"{PREFIX}{name.upper()}"
-    place = variable if variable in os.environ else f"{name} in {config_file()}"
+        known = EndpointCard.model_fields if parts[0] == "endpoints" else Settings.model_fields
+        place = variable if in_environment else f"{config_file()} sets {name!r}, which"
+        return f"{place} is no setting: use {', '.join(known)}"
+    place = variable if in_environment else f"{name} in {config_file()}"
     reason = first["msg"].removeprefix("Value error, ")
     return f"{place} is {first['input']!r}: {reason[0].lower()}{reason[1:]}"

@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 from pydantic import BaseModel, ConfigDict
 
 from agents.answer import ANSWER, AnswerRequest
+from agents.embedded_rating import rate as rate_by_answers
 from agents.evidence import Answer, Question
 from agents.rate import RATE, RateRequest
 from agents.role import MindError
@@ -141,12 +142,15 @@ async def rate(look: Look, runtime: Runtime[Studio]) -> Update:
     try:
         update["rating"] = await tally.ask(RATE, request, [view.picture])
     except MindError as error:
-        # The answers are good evidence even where the rating failed.
-        reason = f"picture {view.number} is not rated: {error}"
+        # The answers are good evidence even where the rating failed; without any there is nothing to go by.
+        if answers:
+            update["rating"] = rate_by_answers(request)
+        how = "is rated by its answers alone" if answers else "is not rated"
+        reason = f"picture {view.number} {how}: {error}"
         emit(runtime, Degraded(node="rate", reason=reason, round=look.round))
         notes = (reason,)
     seen = look.candidate.model_copy(update={"views": (view.model_copy(update=update),)})
-    return {"candidates": {seen.id: seen}, "calls": tally.calls, "notes": notes}
+    return {"candidates": {seen.id: seen}, **tally.update, "notes": notes}
 
 
 def _in_order(questions: Sequence[Question], answers: Sequence[Answer]) -> tuple[Answer, ...]:

@@ -34,6 +34,9 @@ def _print(console: Console, report: Report) -> None:
     _print_line(console, "disk", f"{report.disk_free_bytes / 2**30:.1f} GiB free at {report.home}")
     for store in report.stores:
         _print_line(console, "store", f"{store.name}: {store.state}, {store.path}")
+    for endpoint in report.endpoints:
+        models = f", models: {', '.join(endpoint.models)}" if endpoint.models else ""
+        _print_line(console, "endpoint", f"{endpoint.name}: {endpoint.state}, {endpoint.base_url}{models}")
     for problem in report.problems:
         console.print(f"wrong: {problem}", style="bold red", markup=False)
     console.print("all is well" if report.ok else f"{len(report.problems)} wrong", markup=False, style="bold")

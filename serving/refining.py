@@ -14,6 +14,7 @@ from langgraph.runtime import RunControl
 from pydantic import ValidationError
 from rich.console import Console
 
+from agents.metering import Spent
 from graphs.events import Event, Started
 from graphs.interruption import drained_by_signals
 from graphs.request import Budget, RefineRequest, RefineResult
@@ -157,6 +158,15 @@ async def _work_and_tell(
     return True
 
 
+def describe_spent(result: RefineResult) -> str:
+    """What the minds of a run took, in one line."""
+    spent = result.spent
+    text = f"{result.mind_calls} calls, {spent.cached} from the cache, {spent.asked_again} asked again"
+    if spent.tokens:
+        text += f"; {spent.tokens_in:,} tokens in, {spent.tokens_out:,} out"
+    return f"{text}; cost {spent.cost:.4f}" if spent.cost else text
+
+
 def _print_result(console: Console, result: RefineResult, delivery: Delivery) -> None:
     console.print()
     console.print(result.explanation, markup=False, highlight=False)
@@ -164,6 +174,8 @@ def _print_result(console: Console, result: RefineResult, delivery: Delivery) ->
         console.print(f"note: {note}", markup=False, highlight=False, style="yellow")
     if result.final_prompt != result.prompt:
         console.print(f"painted as: {result.final_prompt}", markup=False, highlight=False, soft_wrap=True)
+    if result.spent != Spent():
+        console.print(f"minds:   {describe_spent(result)}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"picture: {delivery.picture}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"sheet:   {delivery.sheet}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"run:     {result.run_id}", markup=False, highlight=False, soft_wrap=True)
