@@ -18,7 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from agents.reading.card import EndpointCard
+from agents.reading.card import EndpointCard, LocalCard
 
 PREFIX = "MAULSTICK_"
 CONFIG_NAME = "maulstick.toml"
@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Who plays single roles, or the groups "judge" and "proposer", by the names that `mind` takes."""
     endpoints: dict[str, EndpointCard] = {}
     """Endpoints in OpenAI's shape by name; a mind is then called NAME or NAME:MODEL; "openai" is built in."""
+    qwen: LocalCard = LocalCard()
+    """The vision-language model on this machine behind the mind "qwen" (or qwen:MODEL)."""
     device: str = "auto"
     """Where models run: cpu, cuda, cuda:N or mps; "auto" takes the first CUDA device, else the CPU."""
     memory_gib: Annotated[float, Field(gt=0)] | None = None
@@ -64,10 +66,12 @@ class Settings(BaseSettings):
     @field_validator("endpoints")
     @classmethod
     def _check_names(cls, endpoints: dict[str, EndpointCard]) -> dict[str, EndpointCard]:
-        if wrong := [name for name in endpoints if name == "embedded" or not re.fullmatch(r"[\w.-]+", name)]:
+        if wrong := [
+            name for name in endpoints if name in ("embedded", "qwen") or not re.fullmatch(r"[\w.-]+", name)
+        ]:
             raise ValueError(
                 f"an endpoint cannot be called {wrong[0]!r}: use letters, digits, dots and dashes, and not "
-                "'embedded'"
+                "'embedded' or 'qwen'"
             )
         return endpoints
 
@@ -113,7 +117,7 @@ def load_settings() -> Settings:
         SettingsError: a variable or a key is unknown or has a value that is not allowed.
     """
     known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, "config")}
-    nested = tuple(f"{PREFIX}{name}{NESTED}" for name in ("MINDS", "ENDPOINTS"))
+    nested = tuple(f"{PREFIX}{name}{NESTED}" for name in ("MINDS", "ENDPOINTS", "QWEN"))
     if unknown := sorted(
         key
         for key in os.environ
@@ -135,9 +139,12 @@ def _describe(error: ValidationError) -> str:
     name, variable = ".".join(parts), f"{PREFIX}{NESTED.join(parts).upper()}"
     in_environment = variable in map(str.upper, os.environ)
     if first["type"] == "extra_forbidden":
-        known = EndpointCard.model_fields if parts[0] == "endpoints" else Settings.model_fields
+        known = _NESTED_FIELDS.get(parts[0], Settings.model_fields)
         place = variable if in_environment else f"{config_file()} sets {name!r}, which"
         return f"{place} is no setting: use {', '.join(known)}"
     place = variable if in_environment else f"{name} in {config_file()}"
     reason = first["msg"].removeprefix("Value error, ")
     return f"{place} is {first['input']!r}: {reason[0].lower()}{reason[1:]}"
+
+
+_NESTED_FIELDS = {"endpoints": EndpointCard.model_fields, "qwen": LocalCard.model_fields}

@@ -32,7 +32,7 @@ def find_endpoints(settings: Settings, problems: list[str]) -> tuple[EndpointSta
     wanted = dict.fromkeys([settings.mind, *roles(settings).values(), *settings.endpoints])
     cards: dict[str, EndpointCard] = {}
     for who in wanted:
-        if who == "embedded":
+        if who.partition(":")[0] in ("embedded", "qwen"):
             continue
         try:
             cards.setdefault(who.partition(":")[0], find_endpoint(settings, who))

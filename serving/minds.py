@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from agents.embedded import EmbeddedMind
-from agents.reading.card import OPENAI_URL, EndpointCard
+from agents.reading.card import OPENAI_URL, EndpointCard, LocalCard
 from agents.reading.endpoint import EndpointSpeaker
+from agents.reading.local import LocalSpeaker
 from agents.reading.mind import ReadingMind
 from agents.reading.phrases import PHRASES
 from agents.reading.replies import Replies
+from agents.reading.weighing import WeighingMind
 from agents.role import Mind
 from diorama.vocabulary import load_vocabulary
 from memory.replies import KeptReplies
@@ -63,10 +65,13 @@ async def assemble_minds(
         if who not in called:
             if who == "embedded":
                 called[who] = _embedded(executor, backend)
+                return called[who]
+            if not kept:
+                kept.append(KeptReplies(DataFolder(settings.home).replies))
+            if who.partition(":")[0] == "qwen":
+                called[who] = WeighingMind(who, LocalSpeaker(find_local(settings, who), executor), kept[0])
             else:
                 card = find_endpoint(settings, who)
-                if not kept:
-                    kept.append(KeptReplies(DataFolder(settings.home).replies))
                 speaker = await stack.enter_async_context(EndpointSpeaker(who, card, artifacts, kept[0]))
                 called[who] = ReadingMind(who, speaker, kept[0])
         return called[who]
@@ -100,7 +105,7 @@ def find_endpoint(settings: Settings, who: str) -> EndpointCard:
     name, _, model = who.partition(":")
     known = {OPENAI: EndpointCard(), **settings.endpoints}
     if name not in known:
-        names = ", ".join(["embedded", *sorted(f"{key}[:MODEL]" for key in known)])
+        names = ", ".join(["embedded", "qwen[:MODEL]", *sorted(f"{key}[:MODEL]" for key in known)])
         raise UserError(
             f"no mind is called {who!r}; known: {names}. "
             f"Set MAULSTICK_ENDPOINTS__{name.upper()}__BASE_URL to add it"
@@ -114,6 +119,12 @@ def find_endpoint(settings: Settings, who: str) -> EndpointCard:
             raise UserError(f"the mind {who!r} needs a key: set OPENAI_API_KEY")
         card = card.model_copy(update={"api_key": SecretStr(key)})
     return card
+
+
+def find_local(settings: Settings, who: str) -> LocalCard:
+    """The card of a mind called "qwen" or "qwen:MODEL"."""
+    model = who.partition(":")[2]
+    return settings.qwen.model_copy(update={"model": model}) if model else settings.qwen
 
 
 def _embedded(executor: Executor, backend: str) -> EmbeddedMind:

@@ -1,4 +1,7 @@
-"""The card of an endpoint: where a model answers, how to ask it and what that costs. Imports no client."""
+"""Cards of models that are spoken to: where they answer, how to ask them and what that costs.
+
+Imports neither clients nor networks.
+"""
 
 from typing import Annotated, Literal
 
@@ -34,3 +37,18 @@ class EndpointCard(BaseModel):
     """How often a lost, limited or failed request is sent again, after the wait that is asked for."""
     price_in: Annotated[float, Field(ge=0)] = 0.0
     price_out: Annotated[float, Field(ge=0)] = 0.0
+
+
+class LocalCard(BaseModel):
+    """Which model to speak with, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "Qwen/Qwen2.5-VL-7B-Instruct"
+    """A folder, or owner/name on the hub."""
+    bits: Literal[4, 8, 16] | None = None
+    """Bits per weight; None: fp32 on a CPU, bf16 elsewhere. 4 and 8 need a CUDA device and bitsandbytes."""
+    image_side: Annotated[int, Field(ge=28)] = 1024
+    """The longer side of pictures, in pixels; larger ones are scaled down."""
+    max_tokens: Annotated[int, Field(ge=16)] = 2048
+    """The longest reply, in tokens."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from agents.metering import Spent, charge
 from agents.reading.json_text import find_object
-from agents.reading.phrase import Misunderstood, Phrase
+from agents.reading.phrase import Misunderstood, Phrase, Said
 from agents.reading.phrases import PHRASES
 from agents.reading.replies import Forgetful, Replies, reply_key
 from agents.reading.speaker import WORTH_ASKING_AGAIN, Speaker, SpeechFault, Turn
@@ -114,13 +114,18 @@ def _understand(phrase: Phrase[RequestT, Any, ReplyT], request: RequestT, said: 
         Misunderstood: it is no JSON object of the wanted shape, or does not fit the request.
     """
     try:
-        shaped = phrase.said.model_validate(find_object(said))
+        shaped = phrase.said.model_validate(_shape(phrase.said, said))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5]]
         raise Misunderstood("; ".join(faults)) from error
     except ValueError as error:
         raise Misunderstood(str(error)) from error
     return phrase.understand(request, shaped)
+
+
+def _shape(wanted: type[Said], said: str) -> dict[str, Any]:
+    """The JSON object of a reply. Where a text is all that is wanted, a reply without JSON is that text."""
+    return {wanted.plain: said.strip()} if wanted.plain and "{" not in said else find_object(said)
 
 
 def _plain(fault: SpeechFault) -> str:

@@ -1,6 +1,7 @@
 """Telling and understanding the roles that change a prompt and tell of it: propose, explain."""
 
 import logging
+from typing import ClassVar
 
 from pydantic import ValidationError
 
@@ -136,6 +137,7 @@ def _check_place(request: ProposeRequest, before: Span, said: SaidEdit, near: li
 class SaidExplanation(Said):
     """One paragraph."""
 
+    plain: ClassVar[str | None] = "text"
     text: str
 
 

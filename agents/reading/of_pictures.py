@@ -1,6 +1,6 @@
 """Telling and understanding the roles that look: caption, check_caption, answer, rate."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from agents.reading.phrase import Phrase, Said, Told, check_each_once, numbered,
 class SaidCaption(Said):
     """A description of the picture."""
 
+    plain: ClassVar[str | None] = "caption"
     caption: str
 
 

@@ -7,7 +7,7 @@ the reason for it. Knows no endpoint.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -24,6 +24,9 @@ class Said(BaseModel):
     """Base of everything a reading mind says. Strict JSON schemas want every field: none has a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plain: ClassVar[str | None] = None
+    """The field that a reply without any JSON is taken for, where that cannot be anything else."""
 
 
 class Misunderstood(ValueError):

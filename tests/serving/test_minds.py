@@ -60,7 +60,11 @@ async def test_the_embedded_mind_needs_no_cache(tmp_path: Path) -> None:
         (
             "gpt",
             {},
-            ["no mind is called 'gpt'", "embedded, openai[:MODEL]", "MAULSTICK_ENDPOINTS__GPT__BASE_URL"],
+            [
+                "no mind is called 'gpt'",
+                "embedded, qwen[:MODEL], openai[:MODEL]",
+                "MAULSTICK_ENDPOINTS__GPT__BASE_URL",
+            ],
         ),
         ("openai:gpt", {}, ["'openai:gpt' needs a key", "OPENAI_API_KEY"]),
         ("embedded", {"minds": {"poet": "embedded"}}, ["'poet'", "decompose", "judge"]),
