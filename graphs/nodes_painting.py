@@ -18,7 +18,7 @@ from graphs.events import Degraded, Painted, Painting
 from graphs.faults import find_faults
 from graphs.state import Candidate, PlannedPicture, RefineState, View
 from models.artifact import ArtifactRef
-from models.generate_image import GenerateRequest, GenerateResult
+from models.picture_request import GenerateRequest, GenerateResult
 from models.tool import Progress, ToolError
 
 Update = dict[str, Any]

@@ -5,7 +5,7 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from models.backends import known_backends
+from models.backends import known_backends, memory_bytes
 from models.tool import ToolError
 
 
@@ -16,7 +16,7 @@ def print_backends(as_json: bool) -> int:
         row: dict[str, str | int | None] = backend.model_dump(include={"name", "kind", "source", "notes"})
         if backend.kind == "embedded":
             try:
-                row |= {"state": "ready", "memory_bytes": backend.memory_bytes()}
+                row |= {"state": "ready", "memory_bytes": memory_bytes(backend)}
             except ToolError as error:
                 row |= {"state": str(error), "memory_bytes": None}
         else:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from models.generate_image import GenerateRequest, GenerateResult
+from models.picture_request import GenerateRequest, GenerateResult
 from serving.assembly import Workshop, open_workshop
 from serving.delivery import copy_file
 from serving.home import check_writable

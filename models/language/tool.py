@@ -5,7 +5,7 @@ Knows no role; what the words mean is for minds.
 
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,7 +36,7 @@ class ConverseRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(description="The folder of a Qwen2.5-VL, or owner/name of one on the hub.")
-    turns: Annotated[tuple[ChatTurn, ...], Field(min_length=1)]
+    turns: tuple[ChatTurn, ...] = Field(min_length=1, description="The conversation so far.")
     choices: tuple[str, ...] = Field(default=(), description="Words to be weighed against each other.")
     max_tokens: int = Field(default=2048, ge=1, le=32_768, description="The longest reply, in tokens.")
     image_side: int = Field(default=1024, ge=28, description="Pictures are scaled down to this, in pixels.")
