@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from agents.reading.card import EndpointCard, LocalCard
+from models.cards import DiffusersCard, ImagesCard, kind_of_card
 
 PREFIX = "MAULSTICK_"
 CONFIG_NAME = "maulstick.toml"
@@ -26,6 +27,12 @@ NESTED = "__"
 """Between the parts of a variable for a setting within a setting: MAULSTICK_ENDPOINTS__LOCAL__MODEL."""
 OPENAI = "openai"
 """The endpoint that is always there."""
+
+BackendCard = Annotated[
+    Annotated[DiffusersCard, Tag("diffusers")] | Annotated[ImagesCard, Tag("openai-images")],
+    Discriminator(kind_of_card),
+]
+"""A user's card of a generator; without a kind it is a diffusers pipeline's."""
 
 
 class SettingsError(ValueError):
@@ -43,6 +50,8 @@ class Settings(BaseSettings):
     """Where runs, pictures and lessons stay. Default: the platform's data folder."""
     backend: str = "embedded"
     """The generator that paints when a command names none."""
+    backends: dict[str, BackendCard] = {}
+    """Generators by a name of the user's own."""
     mind: str = "embedded"
     """Who plays the roles when a command names none."""
     minds: dict[str, str] = {}
@@ -117,7 +126,7 @@ def load_settings() -> Settings:
         SettingsError: a variable or a key is unknown or has a value that is not allowed.
     """
     known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, "config")}
-    nested = tuple(f"{PREFIX}{name}{NESTED}" for name in ("MINDS", "ENDPOINTS", "QWEN"))
+    nested = tuple(f"{PREFIX}{name}{NESTED}" for name in ("MINDS", "ENDPOINTS", "QWEN", "BACKENDS"))
     if unknown := sorted(
         key
         for key in os.environ
@@ -136,6 +145,8 @@ def _describe(error: ValidationError) -> str:
     """The first thing wrong, in one line."""
     first = error.errors()[0]
     parts = [str(part) for part in first["loc"]]
+    if parts[0] == "backends":
+        del parts[2:3]  # which kind of card it was tried as
     name, variable = ".".join(parts), f"{PREFIX}{NESTED.join(parts).upper()}"
     in_environment = variable in map(str.upper, os.environ)
     if first["type"] == "extra_forbidden":
@@ -147,4 +158,8 @@ def _describe(error: ValidationError) -> str:
     return f"{place} is {first['input']!r}: {reason[0].lower()}{reason[1:]}"
 
 
-_NESTED_FIELDS = {"endpoints": EndpointCard.model_fields, "qwen": LocalCard.model_fields}
+_NESTED_FIELDS = {
+    "endpoints": EndpointCard.model_fields,
+    "qwen": LocalCard.model_fields,
+    "backends": {**DiffusersCard.model_fields, **ImagesCard.model_fields},
+}

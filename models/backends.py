@@ -88,6 +88,11 @@ def name_backends(cards: Mapping[str, Backend]) -> None:
     _named.update(cards)
 
 
+def is_builtin(name: str) -> bool:
+    """Whether the project itself names this backend."""
+    return name in _BUILTIN
+
+
 def known_backends() -> tuple[Backend, ...]:
     """The built-in cards, then the user's."""
     return tuple(resolve(name) for name in (*_BUILTIN, *_named))
@@ -156,10 +161,10 @@ def memory_bytes(backend: Backend) -> int:
 def _with_size(backend: Backend) -> Backend:
     """The card with the size that its pipeline was trained at, where it names none itself."""
     here = backend.folder_if_here
-    if backend.kind != "diffusers" or here is None or backend.width or backend.height:
+    if backend.kind != "diffusers" or here is None:
         return backend
     side = _picture_side(here)
-    return backend.model_copy(update={"width": side, "height": side})
+    return backend.model_copy(update={"width": backend.width or side, "height": backend.height or side})
 
 
 def _with_card(backend: Backend, folder: Path) -> Backend:

@@ -102,6 +102,8 @@ def settle(painter: Painter, request: GenerateRequest) -> Settled:
             f"{backend.name} paints {backend.width}x{backend.height} pixels only, not {width}x{height}: "
             "leave width and height out"
         )
+    if (width is None) != (height is None):  # pipelines drop one that comes alone
+        raise ToolError(f"{backend.name} takes a width with a height: give both, or neither")
     multiple = painter.pipeline.image_processor.config.vae_scale_factor
     for side in (width, height):
         if side is not None and side % multiple:

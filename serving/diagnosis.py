@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
+from serving.configuration import configure
 from serving.doctor import Report, examine
-from settings import load_settings
 
 UNWELL = 1
 """The exit code when something is wrong."""
@@ -11,7 +11,7 @@ UNWELL = 1
 
 def report_health(as_json: bool) -> int:
     """Print the report; gives UNWELL if there are problems."""
-    report = examine(load_settings())
+    report = examine(configure())
     if as_json:
         print(report.model_dump_json())
     else:

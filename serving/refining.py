@@ -21,12 +21,13 @@ from graphs.request import Budget, RefineRequest, RefineResult
 from graphs.run import OnEvent, load_request, load_state, refine, replay, resume
 from models.backends import resolve
 from serving.assembly import Workshop, open_workshop
+from serving.configuration import configure
 from serving.delivery import Delivery, deliver, summarise
 from serving.failures import UserError, describe_validation
 from serving.home import check_writable
 from serving.runs import open_home
 from serving.terminal import watch
-from settings import Settings, load_settings
+from settings import Settings
 
 Work = Callable[[Workshop, OnEvent, RunControl], Awaitable[RefineResult]]
 INTERRUPTED = 130
@@ -43,7 +44,7 @@ def refine_prompt(
     as_json: bool,
 ) -> int:
     """Refine a prompt from the beginning."""
-    settings = load_settings()
+    settings = configure()
     request = make_request(prompt, backend or settings.backend, mind or settings.mind, images, seed)
     return _carry_out(
         settings,
@@ -56,7 +57,7 @@ def refine_prompt(
 
 def resume_refinement(run_id: str, out: Path | None, as_json: bool) -> int:
     """Go on with a run."""
-    settings = load_settings()
+    settings = configure()
     return _carry_out(
         settings,
         _find_request(settings, run_id),
@@ -68,7 +69,7 @@ def resume_refinement(run_id: str, out: Path | None, as_json: bool) -> int:
 
 def replay_refinement(run_id: str, out: Path | None, as_json: bool) -> int:
     """Do a run again as a new one."""
-    settings = load_settings()
+    settings = configure()
     request = _find_request(settings, run_id)
 
     async def work(shop: Workshop, tell: OnEvent, control: RunControl) -> RefineResult:
