@@ -22,7 +22,7 @@ from pydantic import JsonValue
 
 from models.cards import Backend
 from models.picture_request import GenerateRequest
-from models.prompt_length import check_prompt, text_tokenizer
+from models.prompt_length import check_prompt, read_length, text_tokenizer
 from models.tool import Progress, ToolContext, ToolError
 
 if TYPE_CHECKING:
@@ -149,9 +149,11 @@ def paint(
             raise _not_finite(
                 painter, requests[finite.index(False)], f"after step {step + 1} of {settled.steps}"
             )
-        steps_done = done * settled.steps + (step + 1) * len(requests)
+        # Schedulers of second order take more timesteps than steps.
+        steps = max(settled.steps, getattr(pipeline, "num_timesteps", None) or 0)
+        steps_done = done * steps + (step + 1) * len(requests)
         message = f"picture {done + len(requests)} of {total}"
-        context.report(Progress(done=steps_done, total=total * settled.steps, message=message))
+        context.report(Progress(done=steps_done, total=total * steps, message=message))
         return {}
 
     context.check_cancelled()
@@ -212,7 +214,7 @@ def _arguments(painter: Painter, settled: Settled, rows: int) -> dict[str, Any]:
             arguments["negative_prompt"] = [settled.negative_prompt] * rows
     if painter.takes("max_sequence_length"):
         # Flux has no text mask: it must see the padded length that it was trained with.
-        arguments["max_sequence_length"] = text_tokenizer(painter.backend, painter.pipeline)[1]
+        arguments["max_sequence_length"] = read_length(painter.backend, painter.pipeline)
     if painter.takes("use_resolution_binning"):
         arguments["use_resolution_binning"] = False  # it paints another size and scales the picture
     if painter.takes("clean_caption"):

@@ -39,10 +39,25 @@ def text_tokenizer(backend: Backend, pipeline: Any) -> tuple[Any, int]:
         and parts.get(name.replace("tokenizer", "text_encoder")) is not None
     ]
     longest = max(tokenizers, key=lambda tokenizer: tokenizer.model_max_length)
+    most = min(longest.model_max_length, _bound(backend, pipeline, longest))
+    # SANA keeps one place for the start of its own instruction.
+    return longest, most - 1 if _takes(pipeline, "complex_human_instruction") else most
+
+
+def read_length(backend: Backend, pipeline: Any) -> int:
+    """The `max_sequence_length` to paint with, in tokens, for pipelines that take one."""
+    longest, _ = text_tokenizer(backend, pipeline)
+    return min(longest.model_max_length, _bound(backend, pipeline, longest))
+
+
+def _bound(backend: Backend, pipeline: Any, longest: Any) -> int:
+    """What the card allows, or else the pipeline by default; a shorter tokenizer bounds it further."""
     asked = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
-    # What a pipeline would read by default is for its longest encoder; a shorter one bounds it further.
-    bound = backend.max_prompt_tokens or (asked.default if asked else longest.model_max_length)
-    return longest, min(longest.model_max_length, bound)
+    return backend.max_prompt_tokens or (asked.default if asked else longest.model_max_length)
+
+
+def _takes(pipeline: Any, parameter: str) -> bool:
+    return parameter in inspect.signature(pipeline.__call__).parameters
 
 
 def check_prompt(backend: Backend, pipeline: Any, prompt: str) -> None:

@@ -21,7 +21,7 @@ from tests.models.families import CLIP_TOKENS, FAMILIES, T5_TOKENS, save_family
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 GUIDED = [name for name in FAMILIES if name != "flux"]
-LONGEST = {"sd15": CLIP_TOKENS, "sdxl": CLIP_TOKENS, "sana": 300}
+LONGEST = {"sd15": CLIP_TOKENS, "sdxl": CLIP_TOKENS, "sana": 299}
 """In tokens, a start and an end mark included; the others read their T5's."""
 
 
@@ -241,3 +241,12 @@ def test_adapters_speak_with_their_weights(
     backend = card(folders["pixart"], loras=(Lora(path=str(file)),))
     with pytest.raises(ToolError, match="PixArtSigmaPipeline, which takes no LoRA"):
         load_pipeline(backend, "cpu")
+
+
+def test_progress_of_a_second_order_scheduler_ends_at_its_total(
+    folders: dict[str, Path], artifacts: Artifacts
+) -> None:
+    backend = card(folders["sd15"], scheduler="HeunDiscreteScheduler")
+    painter, reports = Painter(backend, load_pipeline(backend, "cpu")), list[Progress]()
+    paint(painter, artifacts, ask(folders["sd15"], steps=3), report=reports.append)
+    assert len(reports) > 3 and reports[-1].done == reports[-1].total
