@@ -19,10 +19,13 @@ from graphs.faults import find_faults
 from graphs.state import Candidate, PlannedPicture, RefineState, View
 from models.artifact import ArtifactRef
 from models.picture_request import GenerateRequest, GenerateResult
-from models.tool import Progress, ToolError
+from models.tool import Progress, ToolError, ToolUnavailable
 
 Update = dict[str, Any]
 """A partial update of the state."""
+
+_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds before a painter that did not answer is asked again; after the last its picture is given up."""
 
 
 class Look(BaseModel):
@@ -96,7 +99,17 @@ async def _paint_one(
         event = Painting(done=progress.done, total=progress.total, unit=progress.unit, round=state.round)
         context.run(emit, runtime, event)
 
-    result = await studio.executor.submit("generate_image", request, on_progress=report if shown else None)
+    for wait in (*_WAITS, None):
+        try:
+            result = await studio.executor.submit(
+                "generate_image", request, on_progress=report if shown else None
+            )
+            break
+        except ToolUnavailable as error:
+            if wait is None:
+                raise
+            emit(runtime, Degraded(node="paint", reason=f"{error}; asked again", round=state.round))
+            await asyncio.sleep(wait)
     assert isinstance(result, GenerateResult)
     studio.crash_at(f"torn:paint:{state.round}")
     return result.picture

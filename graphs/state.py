@@ -179,6 +179,8 @@ class RefineState(BaseModel):
     """The pictures of the present batch. They stay until the next batch is planned."""
     phase: Literal["look", "explore", "deepen"] = "look"
     """What the present batch is for."""
+    unseen: int = 0
+    """How often looking at the first picture failed."""
     integrated: int | None = None
     """The number of the view whose evidence `errors` comes from."""
     errors: Annotated[dict[str, Error], merge_errors] = {}

@@ -18,7 +18,7 @@ from models.batch_queue import BatchQueue, ExecutorClosed, QueueFull, Waiter
 from models.device import find_devices, inference, is_out_of_memory, return_memory
 from models.residency import AnyTool, Residency
 from models.threads import choose_threads
-from models.tool import Progress, ToolCancelled, ToolContext, ToolError
+from models.tool import Progress, ToolCancelled, ToolContext, ToolError, ToolUnavailable
 
 __all__ = [
     "Executor",
@@ -272,6 +272,8 @@ def _as_tool_error(tool: AnyTool, error: Exception) -> Exception:
         return error
     if is_out_of_memory(error):
         wrapped = ToolError(f"{tool.name} ran out of memory: {error}; use a smaller model or size")
+    elif isinstance(error, ConnectionError | TimeoutError):
+        wrapped = ToolUnavailable(f"{tool.name} got no answer ({type(error).__name__}: {error}): try again")
     else:
         wrapped = ToolError(f"{tool.name} failed with {type(error).__name__}: {error}")
     wrapped.__cause__ = error

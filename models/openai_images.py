@@ -10,8 +10,8 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from models.cards import Backend, Images
 from models.picture_request import GenerateRequest, GenerateResult
-from models.tool import Progress, ToolContext, ToolError
+from models.tool import Progress, ToolContext, ToolError, ToolUnavailable
 
 MOST_PIXELS = 64_000_000
 """A reply that promises more is refused before it is decoded."""
@@ -32,8 +32,11 @@ class Endpoint:
 
     backend: Backend
     card: Images
-    client: Any
-    """An openai.OpenAI; many threads may use it."""
+    key: str
+    finished: dict[GenerateRequest, GenerateResult] = field(
+        default_factory=dict[GenerateRequest, GenerateResult]
+    )
+    """Pictures of batches in which another one failed, until they are asked for again."""
 
 
 class _Reply(BaseModel):
@@ -53,20 +56,15 @@ class _Reply(BaseModel):
 
 
 def load_endpoint(backend: Backend, card: Images) -> Endpoint:
-    """A client for the endpoint; nothing is sent yet.
+    """The endpoint with its key; nothing is sent yet.
 
     Raises:
         ToolError: its key is not set.
     """
-    import openai
-
     key = os.environ.get(card.api_key_env)
     if not key and card.base_url == Images().base_url:
         raise ToolError(f"{backend.name} needs a key: set {card.api_key_env}")
-    client = openai.OpenAI(
-        base_url=card.base_url, api_key=key or "none", timeout=card.timeout, max_retries=card.retries
-    )
-    return Endpoint(backend, card, client)
+    return Endpoint(backend, card, key or "none")
 
 
 def paint_remotely(
@@ -79,18 +77,33 @@ def paint_remotely(
     """
     for request in requests:
         _check(endpoint, request)
-    results: list[GenerateResult] = []
-    with ThreadPoolExecutor(endpoint.card.concurrency) as pool:
-        under_way = [pool.submit(_paint_one, endpoint, request, context) for request in requests]
+    with _connect(endpoint) as client, ThreadPoolExecutor(endpoint.card.concurrency) as pool:
+        under_way = [pool.submit(_paint_one, endpoint, client, request, context) for request in requests]
         try:
             for number, painted in enumerate(under_way, start=1):
-                results.append(painted.result())
+                wait([painted])
                 context.report(Progress(done=number, total=len(requests), unit="picture"))
                 context.check_cancelled()
         finally:
             for waiting in under_way:
                 waiting.cancel()
-    return results
+    failed = [painted for painted in under_way if painted.exception() is not None]
+    if failed:
+        # The others were paid for. An executor that now asks for each alone gets them from here.
+        for request, painted in zip(requests, under_way, strict=True):
+            if painted not in failed:
+                endpoint.finished[request] = painted.result()
+    return [painted.result() for painted in under_way]
+
+
+def _connect(endpoint: Endpoint) -> Any:
+    """A client whose connections last as long as a batch."""
+    import openai
+
+    card = endpoint.card
+    return openai.OpenAI(
+        base_url=card.base_url, api_key=endpoint.key, timeout=card.timeout, max_retries=card.retries
+    )
 
 
 def _check(endpoint: Endpoint, request: GenerateRequest) -> None:
@@ -103,21 +116,25 @@ def _check(endpoint: Endpoint, request: GenerateRequest) -> None:
         raise ToolError(f"{name} takes a width with a height: give both, or neither")
 
 
-def _paint_one(endpoint: Endpoint, request: GenerateRequest, context: ToolContext) -> GenerateResult:
+def _paint_one(
+    endpoint: Endpoint, client: Any, request: GenerateRequest, context: ToolContext
+) -> GenerateResult:
+    if (finished := endpoint.finished.pop(request, None)) is not None:
+        return finished
     context.check_cancelled()
     began = time.perf_counter()
-    picture = _decode(endpoint, _ask(endpoint, request, context))
+    picture = _decode(endpoint, _ask(endpoint, client, request, context))
     ref = context.artifacts.save_image(
         picture, seed=request.seed, provenance=_provenance(endpoint, request, picture)
     )
     return GenerateResult(picture=ref, seconds=time.perf_counter() - began)
 
 
-def _ask(endpoint: Endpoint, request: GenerateRequest, context: ToolContext) -> str:
+def _ask(endpoint: Endpoint, client: Any, request: GenerateRequest, context: ToolContext) -> str:
     """The picture in base64, as the endpoint sent it."""
     import openai
 
-    images, card = endpoint.client.images, endpoint.card
+    images, card = client.images, endpoint.card
     arguments: dict[str, Any] = {"model": card.model, "prompt": request.prompt, "n": 1}
     if size := _size(endpoint, request):
         arguments["size"] = size
@@ -223,11 +240,11 @@ def _fault(endpoint: Endpoint, request: GenerateRequest, error: Exception) -> To
     place, card = _place(endpoint), endpoint.card
     match error:
         case openai.APITimeoutError():
-            return ToolError(f"{place} gave no picture in {card.timeout:g} s: raise its timeout")
+            return ToolUnavailable(f"{place} gave no picture in {card.timeout:g} s: raise its timeout")
         case openai.APIConnectionError():
-            return ToolError(f"{place} cannot be reached ({error.__cause__ or error}): is it running?")
+            return ToolUnavailable(f"{place} cannot be reached ({error.__cause__ or error}): is it running?")
         case openai.RateLimitError():
-            return ToolError(f"{place} takes no more requests now ({error.message}): lower its concurrency")
+            return ToolUnavailable(f"{place} is busy ({error.message}): lower its concurrency")
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return ToolError(f"{place} denies access ({error.message}): check {card.api_key_env}")
         case openai.BadRequestError() if "moderation" in str(error.body) or "safety" in str(error.body):
@@ -235,7 +252,7 @@ def _fault(endpoint: Endpoint, request: GenerateRequest, error: Exception) -> To
                 f"{place} refuses {request.prompt[:60]!r}: {error.message}. Say it in other words"
             )
         case openai.InternalServerError():
-            return ToolError(f"{place} failed: {error.message}")
+            return ToolUnavailable(f"{place} failed: {error.message}")
         case openai.APIStatusError():
             return ToolError(f"{place} does not take the request: {error.message}")
         case _:

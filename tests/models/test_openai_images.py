@@ -1,5 +1,6 @@
 """Pictures painted behind real HTTP, and every way in which they may not come."""
 
+import asyncio
 import base64
 import json
 import struct
@@ -11,10 +12,13 @@ from pydantic import ValidationError
 
 from memory.artifacts import Artifacts
 from models.artifact import ArtifactRef
+from models.backends import name_backends
 from models.cards import Backend, ImagesCard, backend_of
+from models.executor import LocalExecutor
+from models.generate_image import GenerateImage
 from models.openai_images import Endpoint, load_endpoint, paint_remotely
 from models.picture_request import GenerateRequest
-from models.tool import Progress, ToolContext, ToolError
+from models.tool import Progress, ToolContext, ToolError, ToolUnavailable
 from tests.models.images_server import Asked, Sent, Studio, error, picture, serving, stream
 
 
@@ -133,7 +137,7 @@ def holding(b64: str) -> Sent:
         ),
         (error(400, "size 1x1 is unknown"), "does not take the request: .*size 1x1 is unknown", 1),
         (error(401, "bad key"), "denies access .*check OPENAI_API_KEY", 1),
-        (error(429, "slow down", retry_after_ms="10"), "slow down.*lower its concurrency", 2),
+        (error(429, "slow down", retry_after_ms="10"), "is busy .*slow down.*lower its concurrency", 2),
         (error(500, "oh no"), "failed: .*oh no", 2),
         (Sent(b"<html></html>", headers={"content-type": "text/html"}), "text/html that is no picture", 1),
         (Sent(b'{"data": ['), "is no picture, starting", 1),
@@ -185,3 +189,32 @@ def test_openai_itself_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         open_endpoint("https://api.openai.com/v1")
     with pytest.raises(ValidationError, match="api_key"):
         ImagesCard.model_validate({"kind": "openai-images", "api_key": "sk-in-a-file"})
+
+
+async def test_what_was_painted_beside_a_failure_is_not_painted_again(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reply(asked: Asked) -> Sent:
+        return error(400, "no cones") if asked["prompt"] == "cone" else picture("red")
+
+    with serving(Studio(reply)) as studio:
+        name_backends({"studio": card(studio.url)})
+        try:
+            async with LocalExecutor([GenerateImage()], artifacts, devices=("cpu",)) as executor:
+                asked = [ask(prompt) for prompt in ("cube", "cone", "torus", "ball")]
+                painted = await asyncio.gather(
+                    *(executor.submit("generate_image", request) for request in asked), return_exceptions=True
+                )
+        finally:
+            name_backends({})
+    assert [isinstance(result, ToolError) for result in painted] == [False, True, False, False]
+    prompts = [asked["prompt"] for asked in studio.asked]
+    assert sorted(set(prompts)) == ["ball", "cone", "cube", "torus"]
+    assert all(prompts.count(prompt) == 1 for prompt in ("ball", "cube", "torus"))
+
+
+def test_what_passes_is_told_apart_from_what_does_not(artifacts: Artifacts) -> None:
+    for sent, kind in ((error(503, "busy"), ToolUnavailable), (error(400, "bad"), ToolError)):
+        with serving(Studio(lambda asked, sent=sent: sent)) as studio, pytest.raises(ToolError) as caught:
+            paint(open_endpoint(studio.url, retries=0), artifacts, ask())
+        assert type(caught.value) is kind
