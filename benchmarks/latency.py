@@ -84,7 +84,9 @@ async def main(scale: float, candidates: int, pictures: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", type=float, default=0.2)
     parser.add_argument("--candidates", type=int, default=20)
     parser.add_argument("--pictures", type=int, default=47)

@@ -99,20 +99,21 @@ async def _paint_one(
         event = Painting(done=progress.done, total=progress.total, unit=progress.unit, round=state.round)
         context.run(emit, runtime, event)
 
-    for wait in (*_WAITS, None):
+    waits = iter(_WAITS)
+    while True:
         try:
             result = await studio.executor.submit(
                 "generate_image", request, on_progress=report if shown else None
             )
-            break
         except ToolUnavailable as error:
-            if wait is None:
+            if (wait := next(waits, None)) is None:
                 raise
             emit(runtime, Degraded(node="paint", reason=f"{error}; asked again", round=state.round))
             await asyncio.sleep(wait)
-    assert isinstance(result, GenerateResult)
-    studio.crash_at(f"torn:paint:{state.round}")
-    return result.picture
+        else:
+            assert isinstance(result, GenerateResult)
+            studio.crash_at(f"torn:paint:{state.round}")
+            return result.picture
 
 
 def unseen_looks(state: RefineState) -> list[Look]:

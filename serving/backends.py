@@ -83,8 +83,8 @@ def try_backend(name: str, as_json: bool) -> int:
 
 
 async def _try(settings: Settings, backend: Backend) -> dict[str, str | int | float | None]:
-    few = {"steps": TEST_STEPS} if "steps" in backend.supports else {}
-    request = GenerateRequest(prompt=TEST_PROMPT, backend=backend.name, seed=0, **few)
+    steps = TEST_STEPS if "steps" in backend.supports else None
+    request = GenerateRequest(prompt=TEST_PROMPT, backend=backend.name, seed=0, steps=steps)
     async with open_workshop(settings, "embedded", backend.name) as workshop:
         result = await workshop.executor.submit("generate_image", request)
         assert isinstance(result, GenerateResult)
