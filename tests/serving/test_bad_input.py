@@ -76,7 +76,6 @@ def test_words_outside_the_embedded_world_are_named(maulstick, tmp_path, prompt,
         (["train", "embedded", "--part", "decoder"], ["decoder", "--start"]),
         (["evaluate", "diorama", "--prompts", "mine"], ["mine", "heldout"]),
         (["evaluate", "diorama", "--arms", "loop,both"], ["both", "best_of_n"]),
-        (["evaluate", "diorama", "--prompts", "geneval"], ["GenEval", "'cpu'", "cpu_names"]),
     ],
 )
 def test_unknown_names_and_numbers_are_refused(monkeypatch, capfd, home, arguments, words):
