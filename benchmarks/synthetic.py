@@ -204,6 +204,8 @@ def _reply(role: str, request: Any, images: Sequence[ArtifactRef]) -> Any:
             return integrate(request)
         case "locate":
             return _places(request)
+        case "merge":
+            return {"prompt": request.prompt.replace(request.sentence.span.text, request.replacement, 1)}
         case "propose":
             return _proposals(request)
         case "rate":
