@@ -103,7 +103,7 @@ def _write(path: Path, document: Any) -> None:
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(tomlkit.dumps(document).rstrip("\n") + "\n", "utf-8")
+        new.write_text(document.as_string().rstrip("\n") + "\n", "utf-8")
         os.replace(new, path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error}") from error
