@@ -9,24 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
+from tests.stub_http import Sent, serve
+
 Asked = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What the server sends back."""
-
-    body: bytes
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    seconds: float = 0.0
-    cut: bool = False
 
 
 def encoded(colour: str, size: tuple[int, int] = (32, 32), kind: str = "PNG") -> str:
@@ -104,37 +94,8 @@ def _fields(kind: str, body: bytes) -> Asked:
 @contextmanager
 def serving(studio: Studio) -> Iterator[Studio]:
     """The endpoint on a free port of this machine."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            sent = studio.take({"path": self.path, **_fields(self.headers["content-type"], body)})
-            if sent.cut:
-                self.close_connection = True
-                return
-            headers = {"content-type": "application/json", "content-length": str(len(sent.body))}
-            try:
-                self.send_response(sent.status)
-                for name, value in (headers | sent.headers).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(sent.body)
-            except OSError:  # the client did not wait
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """A test's output is no access log."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    studio.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    try:
+    with serve(
+        lambda path, kind, body: studio.take({"path": path, **_fields(kind, body)}),
+        lambda: error(404, "nothing to list"),
+    ) as studio.url:
         yield studio
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

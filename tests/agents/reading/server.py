@@ -6,21 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.stub_http import Sent, serve
+
 Body = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What the server sends back. `cut` closes the connection before anything is sent."""
-
-    body: bytes
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    seconds: float = 0.0
-    cut: bool = False
 
 
 def chat(text: str | None, finish: str = "stop", refusal: str | None = None) -> Sent:
@@ -89,43 +79,8 @@ def in_turn(*replies: Sent) -> Callable[[Body], Sent]:
 @contextmanager
 def serving(endpoint: Endpoint) -> Iterator[Endpoint]:
     """The endpoint on a free port of this machine."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in endpoint.models]}
-            self._send(Sent(json.dumps(listed).encode()))
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            self._send(endpoint.take(body))
-
-        def _send(self, sent: Sent) -> None:
-            if sent.cut:
-                self.close_connection = True
-                return
-            headers = {"content-type": "application/json", "content-length": str(len(sent.body))}
-            try:
-                self.send_response(sent.status)
-                for name, value in (headers | sent.headers).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(sent.body)
-            except OSError:  # the client did not wait
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """A test's output is no access log."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    endpoint.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    try:
+    listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in endpoint.models]}
+    with serve(
+        lambda path, kind, body: endpoint.take(json.loads(body)), lambda: Sent(json.dumps(listed).encode())
+    ) as endpoint.url:
         yield endpoint
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
