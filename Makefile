@@ -22,7 +22,7 @@ export TOKENIZERS_PARALLELISM := false
 export MKL_CBWR := AUTO,STRICT
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo sprites test test-slow lint format serve train bench clean
+.PHONY: help setup demo sprites test test-slow llm test-llm lint format serve train bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -48,6 +48,12 @@ test: $(READY) ## all tests that need neither minutes nor a GPU, Ray or an endpo
 
 test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu and not ray and not llm"
+
+llm: $(READY) ## fetch a small real language model and compile its server: .cache/llm, 1.4 GB, 10 to 25 minutes
+	$(BIN)/python -m scripts.get_llm
+
+test-llm: llm ## the tests with that model, about 15 minutes
+	$(BIN)/python -m pytest -m llm -s
 
 lint: $(READY) ## ruff, pyright strict, import contracts
 	$(BIN)/ruff check .

@@ -55,6 +55,7 @@ Backend = Annotated[str | None, typer.Option(help="Who paints: a name, a folder,
 Seed = Annotated[int, typer.Option(help="Decides every random draw.")]
 Out = Annotated[Path | None, typer.Option(help="A folder for the pictures.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Name = Annotated[str, typer.Argument(help="A backend's name.", show_default=False)]
 RunId = Annotated[str, typer.Argument(help="A run's id (see `maulstick runs list`).", show_default=False)]
 
 
@@ -139,6 +140,45 @@ def list_backends(as_json: AsJson = False) -> int:
     from serving.backends import print_backends
 
     return print_backends(as_json)
+
+
+@backends.command("show")
+def show_backend(name: Name, as_json: AsJson = False) -> int:
+    """What a backend is set to, and what it can do."""
+    from serving.backends import show_backend
+
+    return show_backend(name, as_json)
+
+
+@backends.command("add")
+def add_backend(
+    name: Name,
+    source: Annotated[str, typer.Argument(help="A folder, owner/name on the hub, or an endpoint's URL.")],
+    kind: Annotated[str, typer.Option(help="diffusers or openai-images.")] = "diffusers",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of its card; may come again.")
+    ] = None,
+) -> int:
+    """Name a generator of your own in maulstick.toml."""
+    from serving.backends import add_backend
+
+    return add_backend(name, source, kind, settings or [])
+
+
+@backends.command("remove")
+def remove_backend(name: Name) -> int:
+    """Take a generator out of maulstick.toml; its weights stay."""
+    from serving.backends import remove_backend
+
+    return remove_backend(name)
+
+
+@backends.command("test")
+def test_backend(name: Name, as_json: AsJson = False) -> int:
+    """Paint one picture in two steps."""
+    from serving.backends import try_backend
+
+    return try_backend(name, as_json)
 
 
 @train.command("embedded")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,8 +18,21 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from agents.reading.card import EndpointCard, LocalCard
+from models.cards import DiffusersCard, ImagesCard, kind_of_card
+
 PREFIX = "MAULSTICK_"
 CONFIG_NAME = "maulstick.toml"
+NESTED = "__"
+"""Between the parts of a variable for a setting within a setting: MAULSTICK_ENDPOINTS__LOCAL__MODEL."""
+OPENAI = "openai"
+"""The endpoint that is always there."""
+
+BackendCard = Annotated[
+    Annotated[DiffusersCard, Tag("diffusers")] | Annotated[ImagesCard, Tag("openai-images")],
+    Discriminator(kind_of_card),
+]
+"""A user's card of a generator; without a kind it is a diffusers pipeline's."""
 
 
 class SettingsError(ValueError):
@@ -29,14 +42,24 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """Every knob that outlives one command. Read it with `load_settings`. Paths may start with `~`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True
+    )
 
     home: Path = Field(default_factory=lambda: user_data_path("maulstick", appauthor=False))
     """Where runs, pictures and lessons stay. Default: the platform's data folder."""
     backend: str = "embedded"
     """The generator that paints when a command names none."""
+    backends: dict[str, BackendCard] = {}
+    """Generators by a name of the user's own."""
     mind: str = "embedded"
     """Who plays the roles when a command names none."""
+    minds: dict[str, str] = {}
+    """Who plays single roles, or the groups "judge" and "proposer", by the names that `mind` takes."""
+    endpoints: dict[str, EndpointCard] = {}
+    """Endpoints in OpenAI's shape by name; a mind is then called NAME or NAME:MODEL; "openai" is built in."""
+    qwen: LocalCard = LocalCard()
+    """The vision-language model on this machine behind the mind "qwen" (or qwen:MODEL)."""
     device: str = "auto"
     """Where models run: cpu, cuda, cuda:N or mps; "auto" takes the first CUDA device, else the CPU."""
     memory_gib: Annotated[float, Field(gt=0)] | None = None
@@ -52,6 +75,18 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @field_validator("endpoints")
+    @classmethod
+    def _check_names(cls, endpoints: dict[str, EndpointCard]) -> dict[str, EndpointCard]:
+        if wrong := [
+            name for name in endpoints if name in ("embedded", "qwen") or not re.fullmatch(r"[\w.-]+", name)
+        ]:
+            raise ValueError(
+                f"an endpoint cannot be called {wrong[0]!r}: use letters, digits, dots and dashes, and not "
+                "'embedded' or 'qwen'"
+            )
+        return endpoints
 
     @field_validator("device")
     @classmethod
@@ -95,7 +130,12 @@ def load_settings() -> Settings:
         SettingsError: a variable or a key is unknown or has a value that is not allowed.
     """
     known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, "config")}
-    if unknown := sorted(key for key in os.environ if key.startswith(PREFIX) and key.upper() not in known):
+    nested = tuple(f"{PREFIX}{name}{NESTED}" for name in ("MINDS", "ENDPOINTS", "QWEN", "BACKENDS"))
+    if unknown := sorted(
+        key
+        for key in os.environ
+        if key.startswith(PREFIX) and key.upper() not in known and not key.upper().startswith(nested)
+    ):
         raise SettingsError(f"{unknown[0]} is no setting: unset it, or use one of {', '.join(sorted(known))}")
     try:
         return Settings()
@@ -108,10 +148,22 @@ def load_settings() -> Settings:
 def _describe(error: ValidationError) -> str:
     """The first thing wrong, in one line."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    parts = [str(part) for part in first["loc"]]
+    if parts[0] == "backends":
+        del parts[2:3]  # which kind of card it was tried as
+    name, variable = ".".join(parts), f"{PREFIX}{NESTED.join(parts).upper()}"
+    in_environment = variable in map(str.upper, os.environ)
     if first["type"] == "extra_forbidden":
-        return f"{config_file()} sets {name!r}, which is no setting: use {', '.join(Settings.model_fields)}"
-    variable = f"{PREFIX}{name.upper()}"
-    place = variable if variable in os.environ else f"{name} in {config_file()}"
+        known = _NESTED_FIELDS.get(parts[0], Settings.model_fields)
+        place = variable if in_environment else f"{config_file()} sets {name!r}, which"
+        return f"{place} is no setting: use {', '.join(known)}"
+    place = variable if in_environment else f"{name} in {config_file()}"
     reason = first["msg"].removeprefix("Value error, ")
     return f"{place} is {first['input']!r}: {reason[0].lower()}{reason[1:]}"
+
+
+_NESTED_FIELDS = {
+    "endpoints": EndpointCard.model_fields,
+    "qwen": LocalCard.model_fields,
+    "backends": {**DiffusersCard.model_fields, **ImagesCard.model_fields},
+}

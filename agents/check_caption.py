@@ -1,7 +1,7 @@
 """Holds a caption against each sentence of the prompt (GenPilot A.2 step 5)."""
 
 from agents.evidence import CaptionVerdict, Evidence, Sentence
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class CheckCaptionRequest(Evidence):
@@ -17,9 +17,4 @@ class CaptionCheck(Evidence):
     verdicts: tuple[CaptionVerdict, ...]
 
 
-INSTRUCTIONS = """\
-For each sentence say whether the caption matches it, contradicts it, leaves it unclear or does not mention
-it, and why in a few words. Things in the caption that no sentence asks for are not your concern.
-"""
-
-CHECK_CAPTION = Role("check_caption", CheckCaptionRequest, CaptionCheck, INSTRUCTIONS)
+CHECK_CAPTION = Role("check_caption", CheckCaptionRequest, CaptionCheck, read_instructions("check_caption"))

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agents.evidence import Evidence, Sentence
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class DecomposeRequest(Evidence):
@@ -20,10 +20,4 @@ class Decomposition(Evidence):
     sentences: Annotated[tuple[Sentence, ...], Field(min_length=1)]
 
 
-INSTRUCTIONS = """\
-Take the prompt apart into short sentences: one for each object with its count and attributes, one for each
-relation between objects, one for the background. Lose nothing, add nothing. For each give the exact
-characters of the prompt that say it.
-"""
-
-DECOMPOSE = Role("decompose", DecomposeRequest, Decomposition, INSTRUCTIONS)
+DECOMPOSE = Role("decompose", DecomposeRequest, Decomposition, read_instructions("decompose"))

@@ -1,7 +1,7 @@
 """Tells a person in one paragraph what was wrong and what fixed it."""
 
 from agents.evidence import Edit, Error, Evidence, Rating
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class ExplainRequest(Evidence):
@@ -23,9 +23,4 @@ class Explanation(Evidence):
     text: str
 
 
-INSTRUCTIONS = """\
-In one short paragraph tell the person who wrote the prompt what was wrong in the first picture, what was
-changed and why it helped, and what is still wrong if anything is. No jargon.
-"""
-
-EXPLAIN = Role("explain", ExplainRequest, Explanation, INSTRUCTIONS)
+EXPLAIN = Role("explain", ExplainRequest, Explanation, read_instructions("explain"))

@@ -1,7 +1,7 @@
 """Merges answers and caption verdicts into errors, each named once (GenPilot A.2 step 9)."""
 
 from agents.evidence import Answer, CaptionVerdict, Error, Evidence, Question, Sentence
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class IntegrateRequest(Evidence):
@@ -22,10 +22,4 @@ class Errors(Evidence):
     errors: tuple[Error, ...]
 
 
-INSTRUCTIONS = """\
-From the answers and the caption verdicts list what is wrong in the picture. Name each fault once, whatever
-the number of questions that show it; keep the id of a fault that is already known. Answers weigh more than
-the caption. A known fault that no longer shows is fixed; a fixed one that shows again is regressed.
-"""
-
-INTEGRATE = Role("integrate", IntegrateRequest, Errors, INSTRUCTIONS)
+INTEGRATE = Role("integrate", IntegrateRequest, Errors, read_instructions("integrate"))

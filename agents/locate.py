@@ -1,7 +1,7 @@
 """Finds the words of the prompt that an error concerns (GenPilot A.2 step 11)."""
 
 from agents.evidence import Error, Evidence, Sentence, Span
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class LocateRequest(Evidence):
@@ -18,9 +18,4 @@ class Locations(Evidence):
     spans: dict[str, Span]
 
 
-INSTRUCTIONS = """\
-For each error give the exact characters of the prompt that say what was painted wrong: the shortest words
-that an edit would have to replace.
-"""
-
-LOCATE = Role("locate", LocateRequest, Locations, INSTRUCTIONS)
+LOCATE = Role("locate", LocateRequest, Locations, read_instructions("locate"))

@@ -1,7 +1,7 @@
 """Works a changed sentence into a prompt where no exact span can be replaced (the fallback of A.3 step 1)."""
 
 from agents.evidence import Evidence, Sentence
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class MergeRequest(Evidence):
@@ -18,9 +18,4 @@ class Merged(Evidence):
     prompt: str
 
 
-INSTRUCTIONS = """\
-Work the replacement into the prompt in place of the sentence. Leave every other sentence as it is, to the
-letter.
-"""
-
-MERGE = Role("merge", MergeRequest, Merged, INSTRUCTIONS)
+MERGE = Role("merge", MergeRequest, Merged, read_instructions("merge"))

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agents.evidence import Error, Evidence, Lesson, Proposal, Sentence
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class PatternChoice(Evidence):
@@ -39,11 +39,4 @@ class Proposals(Evidence):
     proposals: tuple[Proposal, ...]
 
 
-INSTRUCTIONS = """\
-Write candidate prompts as exact replacements of words of the base prompt. Each replaces only words that an
-error concerns and keeps the meaning of the original prompt to the letter: same objects, numbers, attributes,
-relations, background. Prefer the patterns with more weight, follow the lessons, make the candidates differ
-from each other and from what was tried.
-"""
-
-PROPOSE = Role("propose", ProposeRequest, Proposals, INSTRUCTIONS)
+PROPOSE = Role("propose", ProposeRequest, Proposals, read_instructions("propose"))

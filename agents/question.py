@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agents.evidence import Evidence, Question, Sentence
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class QuestionRequest(Evidence):
@@ -21,10 +21,4 @@ class Questions(Evidence):
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
 
 
-INSTRUCTIONS = """\
-For each sentence write the yes/no questions that a picture must answer with yes: existence first, then
-number, colour, surface, size, relations, background. A question that only makes sense if another is answered
-yes depends on it. One last question asks whether the picture shows anything that the prompt does not ask for.
-"""
-
-QUESTION = Role("question", QuestionRequest, Questions, INSTRUCTIONS)
+QUESTION = Role("question", QuestionRequest, Questions, read_instructions("question"))

@@ -1,7 +1,7 @@
 """Rates a picture on GenPilot's three aspects, 1 to 5 (A.3 step 5)."""
 
 from agents.evidence import Answer, Error, Evidence, Question, Rating
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class RateRequest(Evidence):
@@ -13,11 +13,4 @@ class RateRequest(Evidence):
     errors: tuple[Error, ...]
 
 
-INSTRUCTIONS = """\
-Rate how well the picture shows the prompt, from 1 (not at all) to 5 (everything, without doubt): attribute
-binding (each object with its own number, colour, surface and size), object relationship (places relative to
-each other), background consistency (the background asked for, and nothing that was not asked for). Give a
-short reason for each.
-"""
-
-RATE = Role("rate", RateRequest, Rating, INSTRUCTIONS, pictures=1)
+RATE = Role("rate", RateRequest, Rating, read_instructions("rate"), pictures=1)

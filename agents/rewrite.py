@@ -1,7 +1,7 @@
 """Rewrites a whole prompt once, before anything is painted: the baseline that a loop has to beat."""
 
 from agents.evidence import Evidence
-from agents.role import Role
+from agents.role import Role, read_instructions
 
 
 class RewriteRequest(Evidence):
@@ -16,9 +16,4 @@ class Rewritten(Evidence):
     prompt: str
 
 
-INSTRUCTIONS = """\
-Rewrite the prompt so that a text-to-image model understands it: short, concrete, every object with its number
-and attributes, every relation said plainly. Keep the meaning to the letter; add nothing.
-"""
-
-REWRITE = Role("rewrite", RewriteRequest, Rewritten, INSTRUCTIONS)
+REWRITE = Role("rewrite", RewriteRequest, Rewritten, read_instructions("rewrite"))

@@ -5,6 +5,7 @@ Knows neither which roles there are (one file each beside this one) nor how any 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -26,6 +27,11 @@ class Role(Generic[RequestT, ReplyT]):
     reply: type[ReplyT]
     instructions: str
     pictures: int = 0
+
+
+def read_instructions(role: str) -> str:
+    """What a mind that reads is told about `role`: the text of `instructions/<role>.md`."""
+    return resources.files("agents").joinpath("instructions", f"{role}.md").read_text("utf-8")
 
 
 class MindError(RuntimeError):

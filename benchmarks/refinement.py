@@ -21,7 +21,7 @@ from pathlib import Path
 
 from graphs.request import Budget, RefineRequest
 from graphs.run import refine
-from models.generate_image import GenerateRequest
+from models.picture_request import GenerateRequest
 from serving.assembly import Workshop, open_workshop
 from settings import Settings
 

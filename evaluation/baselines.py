@@ -19,7 +19,7 @@ from graphs.context import Studio
 from graphs.faults import find_faults
 from graphs.seeds import picture_seed
 from models.artifact import ArtifactRef
-from models.generate_image import GenerateRequest, GenerateResult
+from models.picture_request import GenerateRequest, GenerateResult
 
 
 @dataclass(frozen=True, slots=True)

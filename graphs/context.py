@@ -6,11 +6,12 @@ Comes to a node as `runtime.context`. Knows neither the nodes nor their order.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
+from agents.metering import Spent, metered
 from agents.role import Mind, Role
 from graphs.events import Event
 from graphs.state import Experience
@@ -80,6 +81,13 @@ class Tally:
         self._step = step
         self.calls: dict[str, int] = {}
         """By "role/step"; goes into the state's `calls`."""
+        self.spent: dict[str, Spent] = {}
+        """By "role/step", where a call took tokens or came from a cache; goes into the state's `spent`."""
+
+    @property
+    def update(self) -> dict[str, Any]:
+        """What a node adds to its update of the state."""
+        return {"calls": self.calls, "spent": self.spent} if self.spent else {"calls": self.calls}
 
     async def ask(
         self, role: Role[RequestT, ReplyT], request: RequestT, images: Sequence[ArtifactRef] = ()
@@ -91,4 +99,9 @@ class Tally:
         """
         key = f"{role.name}/{self._step}"
         self.calls[key] = self.calls.get(key, 0) + 1
-        return await self._runtime.context.mind_for(role.name).ask(role, request, images)
+        with metered() as meter:
+            try:
+                return await self._runtime.context.mind_for(role.name).ask(role, request, images)
+            finally:
+                if meter.spent != Spent():
+                    self.spent[key] = self.spent.get(key, Spent()) + meter.spent

@@ -23,6 +23,8 @@ from graphs.state import RefineState
 from models.tool import ToolError
 
 Next = Command[Any]
+LOOKS = 2
+"""Further looks at the first picture after one that failed."""
 
 
 def _note(
@@ -68,7 +70,10 @@ async def without_questions(state: RefineState, error: NodeError, runtime: Runti
 
 
 async def without_answers(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:
-    """The first picture could not be looked at."""
+    """The first picture could not be looked at. All that follows goes by it, so it is looked at again."""
+    if state.unseen < LOOKS:
+        note = _note(runtime, error, state.round, "the first picture is looked at again")
+        return Command(update={**note, "unseen": state.unseen + 1}, goto="answer")
     return Command(
         update=_note(runtime, error, state.round, "the first picture is not rated"), goto="integrate"
     )

@@ -6,6 +6,7 @@ Knows no mind.
 
 from collections.abc import Sequence
 
+from agents.denials import find_denials
 from agents.evidence import Answer, Edit, Error, ErrorKind, Question, Sentence, Span
 
 _KINDS: dict[str, ErrorKind] = {"existence": "missing"}
@@ -18,16 +19,9 @@ def find_faults(
 
     The severity is the probability of no.
     """
-    by_id = {answer.question_id: answer for answer in answers}
-    denied = {key for key, answer in by_id.items() if answer.verdict == "no"}
-    meaningless: set[str] = set()
-    faults: list[Error] = []
-    for question in questions:
-        if any(parent in denied or parent in meaningless for parent in question.depends_on):
-            meaningless.add(question.id)
-        elif question.id in denied:
-            faults.append(_fault(question, by_id[question.id], round_number))
-    return tuple(faults)
+    return tuple(
+        _fault(question, answer, round_number) for question, answer in find_denials(questions, answers)
+    )
 
 
 def _fault(question: Question, answer: Answer, round_number: int) -> Error:

@@ -51,8 +51,8 @@ async def explain(state: RefineState, runtime: Runtime[Studio]) -> dict[str, Any
         reply = await tally.ask(EXPLAIN, request)
     except MindError as error:
         emit(runtime, Degraded(node="explain", reason=str(error), round=state.round))
-        return {**plainly, "calls": tally.calls, "notes": (f"explain: {error}",)}
-    return {"status": status, "explanation": reply.text, "calls": tally.calls}
+        return {**plainly, **tally.update, "notes": (f"explain: {error}",)}
+    return {"status": status, "explanation": reply.text, **tally.update}
 
 
 def chain_of_edits(state: RefineState, candidate: Candidate) -> tuple[Edit, ...]:

@@ -26,7 +26,7 @@ async def decompose(state: RefineState, runtime: Runtime[Studio]) -> Update:
     """Take the user's prompt apart."""
     tally = Tally(runtime, "prompt")
     reply = await tally.ask(DECOMPOSE, DecomposeRequest(prompt=state.request.prompt))
-    return {"sentences": reply.sentences, "base_sentences": reply.sentences, "calls": tally.calls}
+    return {"sentences": reply.sentences, "base_sentences": reply.sentences, **tally.update}
 
 
 async def caption(state: RefineState, runtime: Runtime[Studio]) -> Update:
@@ -34,7 +34,7 @@ async def caption(state: RefineState, runtime: Runtime[Studio]) -> Update:
     tally = Tally(runtime, "picture 1")
     _, view = _first(state)
     reply = await tally.ask(CAPTION, CaptionRequest(), [view.picture])
-    return {"caption": reply.text, "calls": tally.calls}
+    return {"caption": reply.text, **tally.update}
 
 
 async def check_caption(state: RefineState, runtime: Runtime[Studio]) -> Update:
@@ -44,7 +44,7 @@ async def check_caption(state: RefineState, runtime: Runtime[Studio]) -> Update:
     tally = Tally(runtime, "picture 1")
     request = CheckCaptionRequest(sentences=state.sentences, caption=state.caption)
     reply = await tally.ask(CHECK_CAPTION, request)
-    return {"verdicts": reply.verdicts, "calls": tally.calls}
+    return {"verdicts": reply.verdicts, **tally.update}
 
 
 async def question(state: RefineState, runtime: Runtime[Studio]) -> Update:
@@ -52,7 +52,7 @@ async def question(state: RefineState, runtime: Runtime[Studio]) -> Update:
     tally = Tally(runtime, "prompt")
     request = QuestionRequest(prompt=state.request.prompt, sentences=state.sentences)
     reply = await tally.ask(QUESTION, request)
-    return {"questions": reply.questions, "calls": tally.calls}
+    return {"questions": reply.questions, **tally.update}
 
 
 async def answer(state: RefineState, runtime: Runtime[Studio]) -> Update:
@@ -86,7 +86,7 @@ async def integrate(state: RefineState, runtime: Runtime[Studio]) -> Update:
         known = state.errors.get(error.id)
         if known is None or known.status != error.status:
             emit(runtime, ErrorSeen(error=error, round=state.round))
-    return {"errors": errors, "integrated": view.number, "calls": tally.calls}
+    return {"errors": errors, "integrated": view.number, **tally.update}
 
 
 async def locate(state: RefineState, runtime: Runtime[Studio]) -> Update:
@@ -105,7 +105,7 @@ async def locate(state: RefineState, runtime: Runtime[Studio]) -> Update:
     sentences = await _take_apart(state, base, tally)
     reply = await tally.ask(LOCATE, LocateRequest(prompt=base.prompt, sentences=sentences, errors=errors))
     located = {error.id: _place(error, reply.spans, base.prompt) for error in errors}
-    return {"errors": located, "base_sentences": sentences, "calls": tally.calls}
+    return {"errors": located, "base_sentences": sentences, **tally.update}
 
 
 def _place(error: Error, spans: dict[str, Any], prompt: str) -> Error:

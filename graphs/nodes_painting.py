@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 from pydantic import BaseModel, ConfigDict
 
 from agents.answer import ANSWER, AnswerRequest
+from agents.embedded_rating import rate as rate_by_answers
 from agents.evidence import Answer, Question
 from agents.rate import RATE, RateRequest
 from agents.role import MindError
@@ -17,11 +18,14 @@ from graphs.events import Degraded, Painted, Painting
 from graphs.faults import find_faults
 from graphs.state import Candidate, PlannedPicture, RefineState, View
 from models.artifact import ArtifactRef
-from models.generate_image import GenerateRequest, GenerateResult
-from models.tool import Progress, ToolError
+from models.picture_request import GenerateRequest, GenerateResult
+from models.tool import Progress, ToolError, ToolUnavailable
 
 Update = dict[str, Any]
 """A partial update of the state."""
+
+_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds before a painter that did not answer is asked again; after the last its picture is given up."""
 
 
 class Look(BaseModel):
@@ -95,10 +99,21 @@ async def _paint_one(
         event = Painting(done=progress.done, total=progress.total, unit=progress.unit, round=state.round)
         context.run(emit, runtime, event)
 
-    result = await studio.executor.submit("generate_image", request, on_progress=report if shown else None)
-    assert isinstance(result, GenerateResult)
-    studio.crash_at(f"torn:paint:{state.round}")
-    return result.picture
+    waits = iter(_WAITS)
+    while True:
+        try:
+            result = await studio.executor.submit(
+                "generate_image", request, on_progress=report if shown else None
+            )
+        except ToolUnavailable as error:
+            if (wait := next(waits, None)) is None:
+                raise
+            emit(runtime, Degraded(node="paint", reason=f"{error}; asked again", round=state.round))
+            await asyncio.sleep(wait)
+        else:
+            assert isinstance(result, GenerateResult)
+            studio.crash_at(f"torn:paint:{state.round}")
+            return result.picture
 
 
 def unseen_looks(state: RefineState) -> list[Look]:
@@ -141,12 +156,15 @@ async def rate(look: Look, runtime: Runtime[Studio]) -> Update:
     try:
         update["rating"] = await tally.ask(RATE, request, [view.picture])
     except MindError as error:
-        # The answers are good evidence even where the rating failed.
-        reason = f"picture {view.number} is not rated: {error}"
+        # The answers are good evidence even where the rating failed; without any there is nothing to go by.
+        if answers:
+            update["rating"] = rate_by_answers(request)
+        how = "is rated by its answers alone" if answers else "is not rated"
+        reason = f"picture {view.number} {how}: {error}"
         emit(runtime, Degraded(node="rate", reason=reason, round=look.round))
         notes = (reason,)
     seen = look.candidate.model_copy(update={"views": (view.model_copy(update=update),)})
-    return {"candidates": {seen.id: seen}, "calls": tally.calls, "notes": notes}
+    return {"candidates": {seen.id: seen}, **tally.update, "notes": notes}
 
 
 def _in_order(questions: Sequence[Question], answers: Sequence[Answer]) -> tuple[Answer, ...]:

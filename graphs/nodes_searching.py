@@ -50,7 +50,7 @@ async def propose(state: RefineState, runtime: Runtime[Studio]) -> Update:
         "planned": planned,
         "phase": "explore",
         "exhausted": not newcomers,
-        "calls": tally.calls,
+        **tally.update,
         "notes": notes,
     }
 

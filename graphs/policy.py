@@ -106,13 +106,14 @@ def may_deepen(state: RefineState) -> bool:
 def _is_spent(state: RefineState) -> bool:
     budget = state.request.budget
     calls_gone = budget.mind_calls is not None and state.mind_calls >= budget.mind_calls
-    return calls_gone or (budget.seconds is not None and state.seconds >= budget.seconds)
+    tokens_gone = budget.tokens is not None and state.all_spent.tokens >= budget.tokens
+    return calls_gone or tokens_gone or (budget.seconds is not None and state.seconds >= budget.seconds)
 
 
 def stop_reason(state: RefineState) -> RunStatus:
     """Why the run ends here, or "running". Asked when the errors of the present incumbent are known.
 
-    Budgets of mind calls and seconds are looked at between steps: what has begun is finished.
+    Budgets of mind calls, tokens and seconds are looked at between steps: what has begun is finished.
     """
     incumbent = state.incumbent
     if state.status != "running" or incumbent is None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agents.evidence import Edit, Error, Rating
+from agents.metering import Spent
 from models.artifact import ArtifactRef
 
 MAX_PROMPT_CHARACTERS = 32_000
@@ -22,6 +23,8 @@ class Budget(BaseModel):
 
     pictures: Annotated[int, Field(ge=1, le=10_000)] = 24
     mind_calls: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens in and out of minds that count them."""
     seconds: Annotated[float, Field(gt=0)] | None = None
 
 
@@ -83,6 +86,8 @@ class RefineResult(BaseModel):
     picture: ArtifactRef | None
     pictures: int
     mind_calls: int
+    spent: Spent = Spent()
+    """Tokens, cost and cached replies of minds that count them."""
     seconds: float
     errors: tuple[Error, ...]
     edits: tuple[Edit, ...]

@@ -23,6 +23,7 @@ def make_result(state: RefineState, status: RunStatus | None = None) -> RefineRe
         picture=view.picture if view else None,
         pictures=len(state.views),
         mind_calls=state.mind_calls,
+        spent=state.all_spent,
         seconds=state.seconds,
         errors=tuple(state.errors.values()),
         edits=chain_of_edits(state, candidate),

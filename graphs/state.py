@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.evidence import Answer, CaptionVerdict, Edit, Error, Lesson, Question, Rating, Sentence
+from agents.metering import Spent
 from agents.propose import PatternChoice
 from graphs.request import RefineRequest, RunStatus
 from models.artifact import ArtifactRef
@@ -135,6 +136,11 @@ def merge_calls(old: Mapping[str, int], new: Mapping[str, int]) -> dict[str, int
     return {**old, **new}
 
 
+def merge_spent(old: Mapping[str, Spent], new: Mapping[str, Spent]) -> dict[str, Spent]:
+    """Reducer: what minds took, by what it was for, so that a node that runs again is not counted twice."""
+    return {**old, **new}
+
+
 def merge_experience(old: Mapping[str, Experience], new: Mapping[str, Experience]) -> dict[str, Experience]:
     """Reducer: experience by round."""
     return {**old, **new}
@@ -173,6 +179,8 @@ class RefineState(BaseModel):
     """The pictures of the present batch. They stay until the next batch is planned."""
     phase: Literal["look", "explore", "deepen"] = "look"
     """What the present batch is for."""
+    unseen: int = 0
+    """How often looking at the first picture failed."""
     integrated: int | None = None
     """The number of the view whose evidence `errors` comes from."""
     errors: Annotated[dict[str, Error], merge_errors] = {}
@@ -182,6 +190,8 @@ class RefineState(BaseModel):
     """What memory said, by round (as text, since JSON has no other keys). Merged by round."""
     calls: Annotated[dict[str, int], merge_calls] = {}
     """Mind calls by "node/round/subject". Merged by key."""
+    spent: Annotated[dict[str, Spent], merge_spent] = {}
+    """Tokens, cost and cached replies of the calls that had any, by the same keys. Merged by key."""
     seconds: Annotated[float, keep_longer] = 0.0
     """Time spent, over all processes that worked on this run."""
     round: Annotated[int, Field(ge=0)] = 0
@@ -234,6 +244,11 @@ class RefineState(BaseModel):
     def mind_calls(self) -> int:
         """Mind calls so far."""
         return sum(self.calls.values())
+
+    @property
+    def all_spent(self) -> Spent:
+        """What minds took so far."""
+        return sum(self.spent.values(), Spent())
 
     @property
     def open_errors(self) -> tuple[Error, ...]:

@@ -1,18 +1,16 @@
-"""Backends: what paints, by name, and what each is set to when a request leaves it open.
+"""Backends by name.
 
-A name is a built-in card, a folder with a saved diffusers pipeline, or a repository on the Hugging Face hub.
-Looking a name up reads small JSON files only; torch and diffusers are imported when a pipeline is loaded.
-Knows nothing about requests.
+A name is a built-in card, a user's card, a folder with a saved diffusers pipeline, or a repository on the
+Hugging Face hub. Looking a name up reads small JSON files only. Knows nothing about requests.
 """
 
 import json
-import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from models.cards import Backend, Defaults
 from models.tool import ToolError
 from models.weights import check_pipeline
 
@@ -21,65 +19,9 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 BYTES_PER_VALUE = 4
 """Memory is declared for fp32, which is what a CPU runs; an accelerator's bf16 takes half."""
 
-Feature = Literal["seed", "guidance", "size"]
-
 
 class UnknownBackend(ToolError, LookupError):
     """No backend has this name."""
-
-
-class Defaults(BaseModel):
-    """How to paint where a request leaves it open (`card.json` in a folder). None: as the pipeline does."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    steps: Annotated[int, Field(ge=1, le=200)] | None = None
-    """Denoising steps."""
-    guidance: Annotated[float, Field(ge=0)] | None = None
-    """Guidance scale; 1 and less switch classifier-free guidance off."""
-    width: Annotated[int, Field(ge=8)] | None = None
-    """Pixels."""
-    height: Annotated[int, Field(ge=8)] | None = None
-    """Pixels."""
-    fixed_size: bool = False
-    """Whether the model was trained at this one size and must not be asked for another."""
-    max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
-    """A longer prompt is refused; None takes the tokenizer's own length."""
-    closed_vocabulary: bool = False
-    """Whether a word that the tokenizer does not know is refused instead of painted as something else."""
-    vocabulary: str | None = None
-    """The diorama's (sub-)vocabulary that an embedded painter was taught."""
-    threads: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads to paint with, where pixels must be the same at any load; None takes the executor's."""
-    notes: str = ""
-
-
-class Backend(Defaults):
-    """A backend's card."""
-
-    name: str
-    kind: Literal["embedded", "diffusers"]
-    source: str
-    """A folder, or a repository's name on the hub."""
-    supports: tuple[Feature, ...] = ("seed", "guidance", "size")
-
-    def folder(self) -> Path:
-        """Where the pipeline lies. One from the hub is downloaded first, unless `HF_HUB_OFFLINE` is set.
-
-        Raises:
-            ToolError: it is not in the cache and cannot be fetched.
-        """
-        if self.kind == "embedded" or (Path(self.source) / "model_index.json").is_file():
-            return Path(self.source)
-        return _fetch(self.source)
-
-    def memory_bytes(self) -> int:
-        """What the loaded weights take at fp32, in bytes.
-
-        Raises:
-            ToolError: weights are missing or damaged.
-        """
-        return BYTES_PER_VALUE * check_pipeline(self.folder())
 
 
 EMBEDDED = Backend(
@@ -93,7 +35,7 @@ EMBEDDED = Backend(
     fixed_size=True,
     closed_vocabulary=True,
     threads=1,
-    supports=("seed", "guidance"),
+    supports=("seed", "guidance", "steps"),
     notes="A small Flux trained on the diorama; knows its words only. Ships with the project.",
 )
 
@@ -129,13 +71,35 @@ _BUILTIN = {
 }
 
 
+_named: dict[str, Backend] = {}
+
+
+def name_backends(cards: Mapping[str, Backend]) -> None:
+    """Make a user's cards known by their names, in place of those named before.
+
+    They belong to the process: tools resolve names in worker threads, far from any settings.
+
+    Raises:
+        ToolError: a card has a built-in backend's name.
+    """
+    if taken := next((name for name in cards if name in _BUILTIN), None):
+        raise ToolError(f"{taken!r} is a built-in backend: give the card in maulstick.toml another name")
+    _named.clear()
+    _named.update(cards)
+
+
+def is_builtin(name: str) -> bool:
+    """Whether the project itself names this backend."""
+    return name in _BUILTIN
+
+
 def known_backends() -> tuple[Backend, ...]:
-    """The built-in cards."""
-    return tuple(resolve(name) for name in _BUILTIN)
+    """The built-in cards, then the user's."""
+    return tuple(resolve(name) for name in (*_BUILTIN, *_named))
 
 
 def resolve(name: str) -> Backend:
-    """The card of a backend: built in, a folder that holds a pipeline, or `owner/repository` on the hub.
+    """The card of a backend: built in, a user's, a folder with a pipeline, or `owner/repository` on the hub.
 
     Raises:
         UnknownBackend: it is none of these.
@@ -143,6 +107,8 @@ def resolve(name: str) -> Backend:
     """
     if name in _BUILTIN:
         return _with_card(_BUILTIN[name], Path(_BUILTIN[name].source))
+    if name in _named:
+        return _with_size(_named[name])
     folder = Path(name).expanduser()
     if (folder / "model_index.json").is_file():
         side = _picture_side(folder)
@@ -154,42 +120,51 @@ def resolve(name: str) -> Backend:
     if HUB_NAME.fullmatch(name):
         return Backend(name=name, kind="diffusers", source=name)
     raise UnknownBackend(
-        f"no backend is called {name!r}; known: {', '.join(_BUILTIN)}, the path of a folder that holds a "
-        "diffusers pipeline, or the owner/name of one on the Hugging Face hub"
+        f"no backend is called {name!r}; known: {', '.join((*_BUILTIN, *_named))}, the path of a folder that "
+        "holds a diffusers pipeline, or the owner/name of one on the Hugging Face hub"
     )
 
 
-def load_pipeline(backend: Backend, device: str) -> Any:
-    """The backend's pipeline on `device`: fp32 on a CPU, bf16 elsewhere; safetensors only, no remote code.
+def find_folder(backend: Backend) -> Path:
+    """Where the pipeline lies. One from the hub is downloaded first, unless `HF_HUB_OFFLINE` is set.
 
     Raises:
-        ToolError: weights are missing or damaged, or the hub's cache lacks the backend.
+        ToolError: it is no pipeline's folder, not in the cache, or cannot be fetched.
     """
-    folder = backend.folder()
-    check_pipeline(folder)
-    for library in ("diffusers", "transformers"):  # they report optional packages that painting does not use
-        logging.getLogger(library).setLevel(logging.ERROR)
-    import torch
-    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
     if backend.kind == "embedded":
-        from models.embedded.painter import load_painter
+        return Path(backend.source)
+    if here := backend.folder_if_here:
+        return here
+    if not HUB_NAME.fullmatch(backend.source) or Path(backend.source).expanduser().exists():
+        raise ToolError(
+            f"{backend.name} has the source {backend.source!r}, which is no folder of a diffusers pipeline "
+            "and no owner/name on the Hugging Face hub"
+        )
+    return _fetch(backend)
 
-        return load_painter(folder, device)
-    stock: Any = DiffusionPipeline
-    pipeline = stock.from_pretrained(
-        str(folder),
-        dtype=torch.float32 if device == "cpu" else torch.bfloat16,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+
+def memory_bytes(backend: Backend) -> int:
+    """What the loaded weights take on the device at fp32, in bytes; nothing for an endpoint.
+
+    Raises:
+        ToolError: weights are missing or damaged.
+    """
+    if backend.kind == "openai-images":
+        return 0
+    folder = find_folder(backend)
+    if backend.allow_pickle or backend.variant:
+        files = [path for path in folder.rglob("*") if path.suffix in (".safetensors", ".bin")]
+        return 2 * sum(path.stat().st_size for path in files)
+    return BYTES_PER_VALUE * check_pipeline(folder)
+
+
+def _with_size(backend: Backend) -> Backend:
+    """The card with the size that its pipeline was trained at, where it names none itself."""
+    here = backend.folder_if_here
+    if backend.kind != "diffusers" or here is None:
+        return backend
+    side = _picture_side(here)
+    return backend.model_copy(update={"width": backend.width or side, "height": backend.height or side})
 
 
 def _with_card(backend: Backend, folder: Path) -> Backend:
@@ -197,8 +172,10 @@ def _with_card(backend: Backend, folder: Path) -> Backend:
     if not path.is_file():
         return backend
     try:
-        card = Defaults.model_validate_json(path.read_text("utf-8"))
-    except ValueError as error:
+        # Cards of trainings say more than how to paint; the rest is for readers.
+        said: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        card = Defaults.model_validate({key: said[key] for key in said if key in Defaults.model_fields})
+    except (ValueError, TypeError) as error:
         raise ToolError(f"{path} is no backend card: {error}") from error
     return backend.model_copy(update=card.model_dump(exclude_unset=True))
 
@@ -209,10 +186,11 @@ def _picture_side(folder: Path) -> int | None:
     return json.loads(config.read_text("utf-8")).get("sample_size") if config.is_file() else None
 
 
-def _fetch(repository: str) -> Path:
+def _fetch(backend: Backend) -> Path:
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    repository = backend.source
     if constants.HF_HUB_OFFLINE:
         import huggingface_hub
 
@@ -227,8 +205,9 @@ def _fetch(repository: str) -> Path:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     stock: Any = DiffusionPipeline
+    chosen = {"use_safetensors": None if backend.allow_pickle else True, "variant": backend.variant}
     try:
         # Chooses the pipeline's own files: repositories also hold other formats of the same weights.
-        return Path(stock.download(repository, use_safetensors=True, trust_remote_code=False))
+        return Path(stock.download(repository, trust_remote_code=False, **chosen))
     except (HfHubHTTPError, OSError) as error:
         raise ToolError(f"{repository} could not be fetched from the Hugging Face hub: {error}") from error

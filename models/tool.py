@@ -22,6 +22,10 @@ class ToolError(RuntimeError):
     """A tool could not do what was asked; the message names the value and the way out."""
 
 
+class ToolUnavailable(ToolError):
+    """What a tool needs did not answer; the same request may work a little later."""
+
+
 class ToolCancelled(RuntimeError):
     """Everyone who asked for this batch has gone away."""
 

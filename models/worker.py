@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from models.device import is_out_of_memory
 from models.residency import AnyTool
-from models.tool import Progress, ToolCancelled, ToolError
+from models.tool import Progress, ToolCancelled, ToolError, ToolUnavailable
 
 OnProgress = Callable[[Progress], None]
 
@@ -78,6 +78,8 @@ def as_tool_error(tool: AnyTool, error: Exception) -> Exception:
         return error
     if is_out_of_memory(error):
         wrapped = ToolError(f"{tool.name} ran out of memory: {error}; use a smaller model or size")
+    elif isinstance(error, ConnectionError | TimeoutError):
+        wrapped = ToolUnavailable(f"{tool.name} got no answer ({type(error).__name__}: {error}): try again")
     else:
         wrapped = ToolError(f"{tool.name} failed with {type(error).__name__}: {error}")
     wrapped.__cause__ = error

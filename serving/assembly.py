@@ -4,14 +4,11 @@ Knows no command and no web route.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.embedded import EmbeddedMind
 from agents.patterns import load_patterns
-from agents.role import Mind
-from diorama.vocabulary import load_vocabulary
 from graphs.context import Studio
 from graphs.run import Home
 from memory.artifacts import Artifacts
@@ -19,16 +16,13 @@ from memory.episodes import Episodes
 from memory.ledger import Ledger
 from memory.patterns import PatternPosterior
 from memory.seeds import SeedPosterior
-from models.backends import resolve
 from models.executor import Executor, LocalExecutor, find_devices
 from models.ray_executor import RayExecutor
 from models.tools import builtin_tools
 from serving.failures import UserError
 from serving.home import DataFolder, check_writable
+from serving.minds import assemble_minds
 from settings import Settings
-
-MINDS = ("embedded",)
-"""Who can play the roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,41 +39,30 @@ class Workshop:
 async def open_workshop(settings: Settings, mind: str, backend: str) -> AsyncGenerator[Workshop]:
     """Everything that a run needs, closed again at the end of the block.
 
-    The embedded mind then takes only prompts whose words the backend was taught.
-
     Raises:
-        UserError: the mind is unknown, the device is not there or the home folder takes no files.
-        StoreError: the ledger cannot be read.
+        UserError: a mind or a role is unknown, the device is not there or the home folder takes no files.
+        StoreError: the ledger or the cache of replies cannot be read.
     """
     folder = DataFolder(settings.home)
     check_writable(folder.root, "MAULSTICK_HOME")
     with Ledger(folder.ledger) as ledger, Episodes(ledger, folder.vectors) as episodes:
         artifacts = Artifacts(folder.artifacts)
-        async with make_executor(settings, artifacts) as executor:
+        async with (
+            make_executor(settings, artifacts) as executor,
+            AsyncExitStack() as stack,
+        ):
+            company = await assemble_minds(settings, mind, backend, executor, artifacts, stack)
             studio = Studio(
                 executor=executor,
                 artifacts=artifacts,
-                mind=make_mind(mind, executor, backend),
+                mind=company.mind,
+                minds=company.minds,
                 patterns=tuple(pattern.name for pattern in load_patterns()),
                 episodes=episodes,
                 posterior=PatternPosterior(ledger),
                 seeds=SeedPosterior(ledger),
             )
             yield Workshop(studio, Home(folder.root, ledger), artifacts, executor)
-
-
-def make_mind(name: str, executor: Executor, backend: str) -> Mind:
-    """Who is called `name`, for prompts to `backend`.
-
-    Raises:
-        UserError: nobody is.
-    """
-    match name:
-        case "embedded":
-            taught = resolve(backend).vocabulary
-            return EmbeddedMind(executor, vocabulary=load_vocabulary(taught) if taught else None)
-        case _:
-            raise UserError(f"no mind is called {name!r}; known: {', '.join(MINDS)}")
 
 
 def make_executor(settings: Settings, artifacts: Artifacts) -> Executor:

@@ -61,6 +61,7 @@ def summarise(result: RefineResult, picture: ArtifactRef, delivery: Delivery) ->
         "final_prompt": result.final_prompt,
         "rating": {"original": _mean(result.original_rating), "final": _mean(result.final_rating)},
         "pictures": result.pictures,
+        "minds": {"calls": result.mind_calls, **result.spent.model_dump()},
         "seconds": round(result.seconds, 3),
         "artifact": {"sha256": picture.sha256, "path": str(delivery.picture)},
         "sheet": str(delivery.sheet),

@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
+from serving.configuration import configure
 from serving.doctor import Report, examine
-from settings import load_settings
 
 UNWELL = 1
 """The exit code when something is wrong."""
@@ -11,7 +11,7 @@ UNWELL = 1
 
 def report_health(as_json: bool) -> int:
     """Print the report; gives UNWELL if there are problems."""
-    report = examine(load_settings())
+    report = examine(configure())
     if as_json:
         print(report.model_dump_json())
     else:
@@ -34,6 +34,9 @@ def _print(console: Console, report: Report) -> None:
     _print_line(console, "disk", f"{report.disk_free_bytes / 2**30:.1f} GiB free at {report.home}")
     for store in report.stores:
         _print_line(console, "store", f"{store.name}: {store.state}, {store.path}")
+    for endpoint in report.endpoints:
+        models = f", models: {', '.join(endpoint.models)}" if endpoint.models else ""
+        _print_line(console, "endpoint", f"{endpoint.name}: {endpoint.state}, {endpoint.base_url}{models}")
     for problem in report.problems:
         console.print(f"wrong: {problem}", style="bold red", markup=False)
     console.print("all is well" if report.ok else f"{len(report.problems)} wrong", markup=False, style="bold")

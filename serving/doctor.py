@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from serving.endpoints import EndpointState, find_endpoints
 from serving.failures import UserError
 from serving.home import DataFolder, check_writable
 from settings import Settings
@@ -79,6 +80,7 @@ class Report(BaseModel):
     home: Path
     disk_free_bytes: int
     stores: tuple[Store, ...]
+    endpoints: tuple[EndpointState, ...] = ()
 
 
 def examine(settings: Settings) -> Report:
@@ -92,6 +94,7 @@ def examine(settings: Settings) -> Report:
     weights = tuple(find_weights(problems))
     free = _find_disk(home, problems)
     stores = tuple(find_stores(home, problems))
+    endpoints = find_endpoints(settings, problems)
     return Report(
         ok=not problems,
         problems=tuple(problems),
@@ -102,6 +105,7 @@ def examine(settings: Settings) -> Report:
         home=home.root,
         disk_free_bytes=free,
         stores=stores,
+        endpoints=endpoints,
     )
 
 

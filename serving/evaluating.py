@@ -13,10 +13,11 @@ from evaluation.diorama import ARMS, Arm, Experiment, Prompts, evaluate
 from evaluation.outcome import Outcome, Rows
 from evaluation.report import make_report, write_report
 from serving.assembly import open_workshop
+from serving.configuration import configure
 from serving.doctor import find_vocabulary, find_weights
 from serving.failures import UserError
 from serving.home import check_writable
-from settings import Settings, load_settings
+from settings import Settings
 
 
 def evaluate_diorama(
@@ -28,7 +29,7 @@ def evaluate_diorama(
         UserError: prompts or an arm are unknown, the painter knows none of their words, weights are missing
             or `out` takes no files.
     """
-    settings = load_settings()
+    settings = configure()
     split = next((name for name in get_args(Prompts) if name == prompts), None)
     if split is None:
         raise UserError(f"no prompts are called {prompts!r}: use --prompts {' or '.join(get_args(Prompts))}")

@@ -14,9 +14,10 @@ from memory.ledger import Ledger
 from memory.patterns import PatternPosterior
 from memory.seeds import SeedPosterior
 from serving.assembly import open_workshop
+from serving.configuration import configure
 from serving.evaluating import check_same, find_taught_vocabulary, hash_weights
 from serving.home import DataFolder, check_writable
-from settings import Settings, load_settings
+from settings import Settings
 
 
 def evaluate_memory(train: int, count: int, images: int, seed: int, out: Path, as_json: bool) -> int:
@@ -33,7 +34,7 @@ def evaluate_memory(train: int, count: int, images: int, seed: int, out: Path, a
     training = replace(held_out, split="train", wordings="heldout", count=train, seed=seed + 1)
     warming = {f"warming_{name}": value for name, value in training.facts().items()}
     check_same(out, held_out.facts() | warming | {"weights": hash_weights()})
-    settings = load_settings().model_copy(update={"home": out / "home"})
+    settings = configure().model_copy(update={"home": out / "home"})
     report = asyncio.run(_measure(settings, training, held_out, out))
     write_memory_report(report, out)
     print(report.model_dump_json() if as_json else report)

@@ -4,12 +4,13 @@ import asyncio
 import json
 from pathlib import Path
 
-from models.generate_image import GenerateRequest, GenerateResult
+from models.picture_request import GenerateRequest, GenerateResult
 from serving.assembly import Workshop, open_workshop
+from serving.configuration import configure
 from serving.delivery import copy_file
 from serving.home import check_writable
 from serving.refining import make_request
-from settings import Settings, load_settings
+from settings import Settings
 
 
 def generate_pictures(
@@ -21,7 +22,7 @@ def generate_pictures(
         UserError: an argument is not allowed or `out` takes no files.
         ToolError: the backend is unknown or refuses the prompt.
     """
-    settings = load_settings()
+    settings = configure()
     # The same edge as `refine`: what one refuses, the other refuses.
     checked = make_request(prompt, backend or settings.backend, settings.mind, images, seed)
     if out:

@@ -35,6 +35,11 @@ class DataFolder:
         return self.root / "chroma"
 
     @property
+    def replies(self) -> Path:
+        """What models behind endpoints said: a cache."""
+        return self.root / "replies.db"
+
+    @property
     def training(self) -> Path:
         """Trainings in progress, a folder for each part and profile."""
         return self.root / "training"

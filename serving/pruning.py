@@ -7,8 +7,8 @@ from graphs.request import ENDED
 from graphs.run import Home
 from memory.checkpoints import open_checkpointer, prune
 from memory.ledger import RunBusy
+from serving.configuration import configure
 from serving.runs import open_home
-from settings import load_settings
 
 
 def prune_runs(as_json: bool) -> int:
@@ -17,7 +17,7 @@ def prune_runs(as_json: bool) -> int:
     Raises:
         StoreError: the ledger or the checkpoints cannot be read.
     """
-    with open_home(load_settings()) as home:
+    with open_home(configure()) as home:
         before = _size(home)
         runs, steps = asyncio.run(_prune(home)) if home.checkpoints.exists() else (0, 0)
         freed = before - _size(home)

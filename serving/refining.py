@@ -14,18 +14,20 @@ from langgraph.runtime import RunControl
 from pydantic import ValidationError
 from rich.console import Console
 
+from agents.metering import Spent
 from graphs.events import Event, Started
 from graphs.interruption import drained_by_signals
 from graphs.request import Budget, RefineRequest, RefineResult
 from graphs.run import OnEvent, load_request, load_state, refine, replay, resume
 from models.backends import resolve
 from serving.assembly import Workshop, open_workshop
+from serving.configuration import configure
 from serving.delivery import Delivery, deliver, summarise
 from serving.failures import UserError, describe_validation
 from serving.home import check_writable
 from serving.runs import open_home
 from serving.terminal import watch
-from settings import Settings, load_settings
+from settings import Settings
 
 Work = Callable[[Workshop, OnEvent, RunControl], Awaitable[RefineResult]]
 INTERRUPTED = 130
@@ -42,7 +44,7 @@ def refine_prompt(
     as_json: bool,
 ) -> int:
     """Refine a prompt from the beginning."""
-    settings = load_settings()
+    settings = configure()
     request = make_request(prompt, backend or settings.backend, mind or settings.mind, images, seed)
     return _carry_out(
         settings,
@@ -55,7 +57,7 @@ def refine_prompt(
 
 def resume_refinement(run_id: str, out: Path | None, as_json: bool) -> int:
     """Go on with a run."""
-    settings = load_settings()
+    settings = configure()
     return _carry_out(
         settings,
         _find_request(settings, run_id),
@@ -67,7 +69,7 @@ def resume_refinement(run_id: str, out: Path | None, as_json: bool) -> int:
 
 def replay_refinement(run_id: str, out: Path | None, as_json: bool) -> int:
     """Do a run again as a new one."""
-    settings = load_settings()
+    settings = configure()
     request = _find_request(settings, run_id)
 
     async def work(shop: Workshop, tell: OnEvent, control: RunControl) -> RefineResult:
@@ -157,6 +159,15 @@ async def _work_and_tell(
     return True
 
 
+def describe_spent(result: RefineResult) -> str:
+    """What the minds of a run took, in one line."""
+    spent = result.spent
+    text = f"{result.mind_calls} calls, {spent.cached} from the cache, {spent.asked_again} asked again"
+    if spent.tokens:
+        text += f"; {spent.tokens_in:,} tokens in, {spent.tokens_out:,} out"
+    return f"{text}; cost {spent.cost:.4f}" if spent.cost else text
+
+
 def _print_result(console: Console, result: RefineResult, delivery: Delivery) -> None:
     console.print()
     console.print(result.explanation, markup=False, highlight=False)
@@ -164,6 +175,8 @@ def _print_result(console: Console, result: RefineResult, delivery: Delivery) ->
         console.print(f"note: {note}", markup=False, highlight=False, style="yellow")
     if result.final_prompt != result.prompt:
         console.print(f"painted as: {result.final_prompt}", markup=False, highlight=False, soft_wrap=True)
+    if result.spent != Spent():
+        console.print(f"minds:   {describe_spent(result)}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"picture: {delivery.picture}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"sheet:   {delivery.sheet}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"run:     {result.run_id}", markup=False, highlight=False, soft_wrap=True)

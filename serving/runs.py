@@ -14,10 +14,11 @@ from graphs.run import Home
 from memory import journal
 from memory.ledger import RUNNING, Ledger, Run
 from serving.board import Board
+from serving.configuration import configure
 from serving.failures import UserError
 from serving.home import DataFolder, check_writable
 from serving.terminal import draw
-from settings import Settings, load_settings
+from settings import Settings
 
 INTERRUPTED = "interrupted"
 """Shown for a run that is "running" in the ledger though no process works on it."""
@@ -39,7 +40,7 @@ def open_home(settings: Settings) -> Generator[Home]:
 
 def print_runs(limit: int, status: str | None, as_json: bool) -> int:
     """Print the newest runs."""
-    with open_home(load_settings()) as home:
+    with open_home(configure()) as home:
         rows = [_describe(run, dead) for run, dead in _select(home.ledger, limit, status)]
     if as_json:
         print(json.dumps({"runs": rows}, ensure_ascii=False))
@@ -59,7 +60,7 @@ def print_run(run_id: str, as_json: bool) -> int:
     Raises:
         UserError: there is no such run.
     """
-    with open_home(load_settings()) as home:
+    with open_home(configure()) as home:
         try:
             run = home.ledger.get(run_id)
         except LookupError as error:

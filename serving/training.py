@@ -10,9 +10,9 @@ from typing import Any, get_args
 from models.embedded.profiles import ProfileName, vocabulary_for
 from models.executor import find_devices
 from serving.assembly import choose_devices
+from serving.configuration import configure
 from serving.failures import UserError
 from serving.home import DataFolder, check_writable
-from settings import load_settings
 
 Degrade = Callable[[Any], Any]
 """uint8 pictures in, what an autoencoder makes of them out."""
@@ -58,7 +58,7 @@ def train_part(
             not set or holds another one, the sprite atlas is not there or damaged, or another part that is
             needed was not trained on these words.
     """
-    settings = load_settings()
+    settings = configure()
     if part not in PARTS:
         raise UserError(f"no part is called {part!r}: use --part {', '.join(PARTS)}")
     chosen = next((name for name in get_args(ProfileName) if name == profile), None)

@@ -35,9 +35,34 @@ def test_a_tilde_is_the_users_home(monkeypatch, tmp_path):
     assert load_settings().home == tmp_path / "pictures"
 
 
+def test_minds_and_endpoints_come_from_nested_names(monkeypatch, tmp_path):
+    (tmp_path / "maulstick.toml").write_text(
+        '[minds]\njudge = "local:qwen"\n'
+        '[endpoints.local]\nbase_url = "http://localhost:1/v1"\nconcurrency = 2\n'
+    )
+    monkeypatch.setenv("MAULSTICK_MINDS__RATE", "openai:m")
+    monkeypatch.setenv("MAULSTICK_ENDPOINTS__LOCAL__MODEL", "tiny")
+    settings = load_settings()
+    assert settings.minds == {"judge": "local:qwen", "rate": "openai:m"}
+    local = settings.endpoints["local"]
+    assert (local.base_url, local.model, local.concurrency) == ("http://localhost:1/v1", "tiny", 2)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        (
+            "MAULSTICK_ENDPOINTS__X__BASE_URL",
+            "localhost",
+            ["MAULSTICK_ENDPOINTS__X__BASE_URL", "'localhost'"],
+        ),
+        (
+            "MAULSTICK_ENDPOINTS__X__URL",
+            "http://h/v1",
+            ["MAULSTICK_ENDPOINTS__X__URL", "no setting", "base_url"],
+        ),
+        ("MAULSTICK_ENDPOINTS__EMBEDDED__MODEL", "m", ["'embedded'", "endpoint"]),
+        ("MAULSTICK_MINDSET__RATE", "m", ["MAULSTICK_MINDSET__RATE", "no setting"]),
         ("MAULSTICK_DEVICE", "tpu", ["MAULSTICK_DEVICE", "'tpu'", "cuda"]),
         ("MAULSTICK_THREADS", "0", ["MAULSTICK_THREADS", "'0'", "greater"]),
         ("MAULSTICK_THREADS", "many", ["MAULSTICK_THREADS", "'many'", "integer"]),

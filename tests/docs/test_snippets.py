@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from settings import load_settings
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SNIPPETS = [
@@ -35,6 +37,17 @@ def test_a_snippet_runs(language: str, code: str, tmp_path: Path):
             _run(["make", "-n", *line.split()[1:]], ROOT)
         elif line.strip():
             _run(["bash", "-euc", line], tmp_path, MAY_FAIL.get(line, 0))
+
+
+def test_configurations_in_the_docs_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    blocks = [
+        code for page in PAGES for code in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.S | re.M)
+    ]
+    assert blocks
+    for number, code in enumerate(block for block in blocks if block.startswith("# maulstick.toml")):
+        (path := tmp_path / f"{number}.toml").write_text(code)
+        monkeypatch.setenv("MAULSTICK_CONFIG", str(path))
+        load_settings()
 
 
 def _run(command: list[str], folder: Path, also: int = 0) -> None:

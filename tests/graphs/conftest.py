@@ -34,8 +34,8 @@ from memory.patterns import PatternPosterior
 from memory.seeds import SeedPosterior
 from models.critique_image import CritiqueRequest, CritiqueResult
 from models.executor import LocalExecutor
-from models.generate_image import GenerateRequest, GenerateResult
 from models.perception import DetectedThing, Perception
+from models.picture_request import GenerateRequest, GenerateResult
 from models.tool import Tool, ToolContext, ToolError
 
 VOCABULARY = load_vocabulary("cpu")

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from memory.artifacts import Artifacts
 from models.artifact import ArtifactRef
 from models.executor import LocalExecutor
-from models.generate_image import ROWS, GenerateImage, GenerateRequest, GenerateResult, Painter, _batching
+from models.generate_image import GenerateImage
+from models.painting import ROWS, Painter, batching
+from models.picture_request import GenerateRequest, GenerateResult
 from models.tool import Progress, ToolCancelled, ToolContext, ToolError
 
 PROMPTS = ("a red cube", "two blue sphere, left of a cone.", "a green cone and a small cube in the studio")
@@ -76,12 +78,12 @@ async def test_pixels_do_not_depend_on_the_executor(
 
 def test_batches_are_exact_where_the_loader_says_so(tiny_flux: Path, artifacts: Artifacts) -> None:
     assert torch.backends.mkl.is_available() and os.environ["MKL_CBWR"] == "AUTO,STRICT"
-    batching = _batching(GenerateImage().load(str(tiny_flux), "cpu"))
-    assert batching.rows == ROWS
+    painter = batching(GenerateImage().load(str(tiny_flux), "cpu"))
+    assert painter.rows == ROWS
     requests = [ask(tiny_flux, index % 3, seed=index, guidance=2.5) for index in range(ROWS + 1)]
-    alone = paint(replace(batching, rows=1), artifacts, *requests)
-    assert paint(batching, artifacts, *requests) == alone
-    assert paint(replace(batching, rows=3), artifacts, *requests[::-1]) == alone[::-1]
+    alone = paint(replace(painter, rows=1), artifacts, *requests)
+    assert paint(painter, artifacts, *requests) == alone
+    assert paint(replace(painter, rows=3), artifacts, *requests[::-1]) == alone[::-1]
 
 
 def test_seed_prompt_steps_guidance_and_size_each_change_the_picture(

@@ -12,12 +12,13 @@ import pytest
 
 from memory.ledger import Ledger
 from serving.home import DataFolder
+from tests.agents.reading.server import Endpoint, chat, serving
 
 ROOT = Path(__file__).parents[2]
 
 KEYS = [
-    "run_id", "status", "prompt", "final_prompt", "rating", "pictures", "seconds", "artifact", "sheet",
-    "errors", "explanation",
+    "run_id", "status", "prompt", "final_prompt", "rating", "pictures", "minds", "seconds", "artifact",
+    "sheet", "errors", "explanation",
 ]  # fmt: skip
 FILES = {"final.png", "original.png", "sheet.png", "run.jsonl", "explanation.txt"}
 
@@ -54,6 +55,22 @@ def test_refine_resume_replay_and_generate_agree(maulstick, tmp_path: Path):
     assert [picture["seed"] for picture in json.loads(generated.stdout)["pictures"]] == [0, 1]
     assert (tmp_path / "plain" / "0.png").read_bytes() == (out / "original.png").read_bytes()
     assert (tmp_path / "plain" / "1.png").is_file()
+
+
+@pytest.mark.timeout(200)
+def test_a_role_is_played_behind_an_endpoint(maulstick):
+    reply = chat(json.dumps({"text": "A cube was asked for and a cube came."}))
+    with serving(Endpoint(lambda body: reply)) as endpoint:
+        env = {"MAULSTICK_ENDPOINTS__LOCAL__BASE_URL": endpoint.url, "MAULSTICK_MINDS__EXPLAIN": "local:tiny"}
+        done = maulstick("refine", "a red cube", "--images", "1", "--json", env=env)
+        assert (done.returncode, done.stderr) == (0, "")
+        result = json.loads(done.stdout)
+        assert result["explanation"] == "A cube was asked for and a cube came."
+        assert result["minds"]["tokens_in"] == 200 and result["minds"]["calls"] > 3
+        told = json.loads(endpoint.asked[0]["messages"][1]["content"])
+        assert (told["prompt"], told["pictures"]) == ("a red cube", 1)
+        plain = maulstick("refine", "a red cube", "--images", "1", env=env)
+    assert "minds:" in plain.stdout and "1 from the cache" in plain.stdout
 
 
 @pytest.mark.timeout(200)

@@ -1,0 +1,1 @@
+"""Vision-language models on this machine: pictures and words in, words or probabilities of words out."""

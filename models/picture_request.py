@@ -1,0 +1,37 @@
+"""What `generate_image` is asked and what it answers. Pure data."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.artifact import ArtifactRef
+
+
+class GenerateRequest(BaseModel):
+    """One picture to paint. None takes the backend's own setting."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(min_length=1, description="What the picture shows.")
+    backend: str = Field(
+        default="embedded",
+        description="A backend's name, the folder of a saved pipeline, or owner/name on the hub.",
+    )
+    seed: int = Field(ge=0, lt=2**32, description="Decides the noise that the picture starts from.")
+    steps: int | None = Field(default=None, ge=1, le=200, description="Denoising steps.")
+    guidance: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Guidance scale; 1 and less switch guidance off."
+    )
+    width: int | None = Field(default=None, ge=8, le=4096, description="Pixels.")
+    height: int | None = Field(default=None, ge=8, le=4096, description="Pixels.")
+    negative_prompt: str | None = Field(default=None, description="What the picture should not show.")
+    edit_of: ArtifactRef | None = Field(
+        default=None, description="A stored picture to change, for backends that edit."
+    )
+
+
+class GenerateResult(BaseModel):
+    """A painted picture."""
+
+    model_config = ConfigDict(frozen=True)
+
+    picture: ArtifactRef
+    seconds: float = Field(ge=0, description="Wall time that painting and storing took, in seconds.")
