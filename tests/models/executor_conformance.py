@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -38,7 +38,7 @@ async def occupy(executor: Any, gate: Path, log: Path) -> "asyncio.Task[Any]":
 
 
 class ExecutorConformance:
-    death = "exit"
+    death: Literal["exit", "kill", "fault"] = "exit"
     """How a worker of this kind dies."""
 
     @pytest.fixture
