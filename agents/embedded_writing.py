@@ -47,7 +47,8 @@ def propose(request: ProposeRequest) -> Proposals:
 
     Draws (pattern, error) by the patterns' weights, the errors' severity and the lessons. Every candidate
     is read back: one that would ask for something else than the original prompt is discarded, and so is one
-    that is longer than what the embedded painter reads (unless the base prompt is longer). Two candidates
+    that is longer than what the embedded painter reads (unless the base prompt is longer) or than
+    `longest`. Two candidates
     differ if a painter's tokenizer can tell them apart. The same request gives the same candidates.
 
     Raises:
@@ -64,8 +65,10 @@ def propose(request: ProposeRequest) -> Proposals:
     while choices and len(proposals) < request.count:
         choice = rng.choices(choices, [max(choice.weight, 1e-9) for choice in choices])[0]
         proposal = _draw(choice, base, original, errors, choices, rng)
-        new = None if proposal is None else tuple(words(apply_edits(request.prompt, proposal.edits)))
-        if proposal is None or new is None or new in seen or len(new) > room:
+        text = None if proposal is None else apply_edits(request.prompt, proposal.edits)
+        new = None if text is None else tuple(words(text))
+        too_long = text is not None and request.longest is not None and len(text) > request.longest
+        if proposal is None or new is None or new in seen or len(new) > room or too_long:
             choice.failures += 1
             if choice.failures == _FAILURES:
                 choices.remove(choice)

@@ -31,6 +31,8 @@ class ProposeRequest(Evidence):
     """Prompts that were painted already and need not come again."""
     count: Annotated[int, Field(ge=1)] = 8
     seed: int = 0
+    longest: Annotated[int, Field(ge=1)] | None = None
+    """Characters that a candidate may have, once the painter refused one as too long for it."""
 
 
 class Proposals(Evidence):

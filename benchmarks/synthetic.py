@@ -113,9 +113,11 @@ class SleepingMind:
 
     name = "sleeping"
 
-    def __init__(self, latency: Latency, fails: Faults | None = None) -> None:
+    def __init__(self, latency: Latency, fails: Faults | None = None, places: int = 10**9) -> None:
+        """It answers `places` calls at once."""
         self._latency = latency
         self._fails = fails
+        self._places = asyncio.Semaphore(places)
         self.calls: dict[str, int] = {}
         """Calls so far by role."""
 
@@ -127,7 +129,8 @@ class SleepingMind:
         """
         for _ in range(2):  # a mind that reads is asked once more
             self.calls[role.name] = self.calls.get(role.name, 0) + 1
-            await asyncio.sleep(self._latency.call)
+            async with self._places:
+                await asyncio.sleep(self._latency.call)
             if self._fails is None or not self._fails.strikes(role.name):
                 return role.reply.model_validate(_reply(role.name, request, images))
         raise MindError(f"{role.name} failed on purpose, twice: ask another mind")

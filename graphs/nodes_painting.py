@@ -19,6 +19,7 @@ from graphs.faults import find_faults
 from graphs.state import Candidate, PlannedPicture, RefineState, View
 from models.artifact import ArtifactRef
 from models.picture_request import GenerateRequest, GenerateResult
+from models.prompt_length import PromptTooLong
 from models.tool import Progress, ToolError, ToolUnavailable
 
 Update = dict[str, Any]
@@ -59,11 +60,14 @@ async def paint(state: RefineState, runtime: Runtime[Studio]) -> Update:
     spent = len(state.views)
     views: dict[str, list[View]] = {}
     notes: list[str] = []
+    longest = state.longest
     for plan, outcome in zip(missing, painted, strict=True):
         if isinstance(outcome, ToolError) and state.views:
             reason = f"{plan.candidate} with seed {plan.seed} was not painted: {outcome}"
             emit(runtime, Degraded(node="paint", reason=reason, round=state.round))
             notes.append(reason)
+            if isinstance(outcome, PromptTooLong):
+                longest = min(longest or outcome.about_characters, outcome.about_characters)
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
@@ -80,7 +84,7 @@ async def paint(state: RefineState, runtime: Runtime[Studio]) -> Update:
     update = {
         key: state.candidates[key].model_copy(update={"views": tuple(own)}) for key, own in views.items()
     }
-    return {"candidates": update, "notes": tuple(notes)}
+    return {"candidates": update, "notes": tuple(notes), "longest": longest}
 
 
 async def _paint_one(

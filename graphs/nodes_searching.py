@@ -72,6 +72,7 @@ async def _find_newcomers(
         tried=tuple(candidate.prompt for candidate in state.candidates.values()),
         count=state.request.candidates,
         seed=derive_seed(state.request.seed, "propose", state.round),
+        longest=state.longest,
     )
     reply = await tally.ask(PROPOSE, request)
     newcomers: dict[str, Candidate] = {}
@@ -84,6 +85,8 @@ async def _find_newcomers(
             notes.append(f"propose, round {state.round}: {error}")
             continue
         seen_before = any(candidate.prompt == known.prompt for known in state.candidates.values())
+        if state.longest is not None and len(candidate.prompt) > state.longest:
+            continue  # a merge can make it longer than was proposed
         if not seen_before and len(newcomers) < state.request.candidates:
             newcomers.setdefault(candidate.id, candidate)
     return list(newcomers.values()), tuple(notes)

@@ -195,6 +195,8 @@ class RefineState(BaseModel):
     seconds: Annotated[float, keep_longer] = 0.0
     """Time spent, over all processes that worked on this run."""
     round: Annotated[int, Field(ge=0)] = 0
+    longest: int | None = None
+    """About how many characters the painter reads, once it refused a prompt as too long."""
     stalled: int = 0
     """Rounds since the incumbent last got better."""
     exhausted: bool = False

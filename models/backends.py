@@ -88,6 +88,11 @@ def name_backends(cards: Mapping[str, Backend]) -> None:
     _named.update(cards)
 
 
+def user_backends() -> dict[str, Backend]:
+    """The user's cards as `name_backends` took them: what another process has to be told."""
+    return dict(_named)
+
+
 def is_builtin(name: str) -> bool:
     """Whether the project itself names this backend."""
     return name in _BUILTIN

@@ -4,7 +4,7 @@ Knows nothing about what the words mean.
 """
 
 import inspect
-from typing import Any
+from typing import Any, Self
 
 from models.cards import Backend
 from models.tool import ToolError
@@ -18,8 +18,19 @@ class PromptTooLong(ToolError):
             f"the prompt has {tokens} tokens and {backend} reads {limit}: "
             f"shorten it, it starts {prompt[:60]!r}"
         )
+        self.prompt = prompt
         self.tokens = tokens
         self.limit = limit
+        self._parts = (backend, prompt, tokens, limit)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, int, int]]:
+        """Made anew from its parts in another process."""
+        return type(self), self._parts
+
+    @property
+    def about_characters(self) -> int:
+        """How many characters of such words the backend would read."""
+        return max(1, len(self.prompt) * self.limit // self.tokens)
 
 
 def text_tokenizer(backend: Backend, pipeline: Any) -> tuple[Any, int]:

@@ -17,6 +17,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from models.artifact import ArtifactStore
+from models.backends import user_backends
 from models.dispatch import Dispatch
 from models.ray_worker import Kept, Outcome, RayWorker
 from models.residency import AnyTool
@@ -195,6 +196,7 @@ class RayExecutor(Dispatch):
             "cuda:0" if on_gpu else device,
             self._memory_budget,
             self._cpu_threads,
+            user_backends(),
         )
 
     def _close_workers(self) -> None:

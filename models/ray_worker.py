@@ -8,7 +8,7 @@ import pickle
 import queue
 import socket
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NoReturn
@@ -16,6 +16,8 @@ from typing import NoReturn
 from pydantic import BaseModel
 
 from models.artifact import ArtifactRef, ArtifactStore
+from models.backends import name_backends
+from models.cards import Backend
 from models.device import is_out_of_memory
 from models.device_worker import DeviceWorker
 from models.residency import AnyTool, Residency
@@ -62,8 +64,12 @@ class RayWorker:
         device: str,
         memory_budget: int | None,
         threads: int | None,
+        named: Mapping[str, Backend],
     ) -> None:
-        """`device` is as this process sees it: Ray shows an actor only its own cards."""
+        """`device` is as this process sees it: Ray shows an actor only its own cards. `named` are the user's
+        cards, which are known by name in the process that read the settings and nowhere else.
+        """
+        name_backends(named)
         self._tools = {tool.name: tool for tool in tools}
         self._artifacts = artifacts
         self._residency = Residency(memory_budget)

@@ -68,6 +68,7 @@ def _tell_propose(request: ProposeRequest) -> Told:
         ],
         "tried": list(request.tried),
         "how_many": request.count,
+        **({"most_characters": request.longest} if request.longest else {}),
     }
 
 
@@ -100,6 +101,11 @@ def _understand_candidate(request: ProposeRequest, said: SaidCandidate) -> Propo
         raise Misunderstood(f"it gives {prompt!r}, which was tried before")
     if not prompt.strip():
         raise Misunderstood("it leaves nothing of the prompt")
+    if request.longest and len(prompt) > request.longest:
+        raise Misunderstood(
+            f"it gives a prompt of {len(prompt)} characters and the painter reads about {request.longest}: "
+            "say it in fewer words"
+        )
     return proposal
 
 

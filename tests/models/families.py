@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-CLIP_TOKENS = 24
-T5_TOKENS = 48
+CLIP_TOKENS = 77
+T5_TOKENS = 160
 
 
 def save_family(name: str, folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """Every family of pipelines that people use: saved, loaded by path, painted, watched, cancelled, refused."""
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,8 @@ def test_what_an_encoder_would_cut_is_refused(
     ) as caught:
         paint(painters[name], artifacts, ask(folders[name], prompt="x" * (most - 1)))
     assert (caught.value.tokens, caught.value.limit) == (most + 1, most)
+    elsewhere = pickle.loads(pickle.dumps(caught.value))
+    assert str(elsewhere) == str(caught.value) and elsewhere.about_characters in (most - 2, most - 1)
 
 
 def test_without_t5_sd3_reads_as_much_as_its_clips(

@@ -222,18 +222,32 @@ def edited(
     ],
 )
 def test_a_candidate_that_does_not_hold_is_named_or_left_out(candidate: Any, complaint: str) -> None:
-    request = ProposeRequest(
+    request = proposing()
+    with pytest.raises(Misunderstood, match=complaint):
+        understand("propose", request, {"candidates": [candidate]})
+    [left] = understand("propose", request, {"candidates": [candidate, edited("red")]}).proposals
+    assert apply_edits(PROMPT, left.edits) == PROMPT.replace("red", "crimson")
+
+
+def test_a_candidate_that_the_painter_would_cut_is_sent_back() -> None:
+    request = proposing(longest=len(PROMPT) + 4)
+    assert PHRASES["propose"].tell(request)["most_characters"] == len(PROMPT) + 4
+    wordy = {"candidates": [edited("red", "very, very red")]}
+    with pytest.raises(Misunderstood, match=f"the painter reads about {len(PROMPT) + 4}: say it in fewer"):
+        understand("propose", request, wordy)
+    assert understand("propose", proposing(), wordy).proposals
+
+
+def proposing(**more: Any) -> ProposeRequest:
+    return ProposeRequest(
         prompt=PROMPT,
         original_prompt=PROMPT,
         sentences=(sentence("a red cube"), sentence("two blue spheres", key=1)),
         errors=(error("e", "red"),),
         patterns=PATTERNS,
         tried=(PROMPT.replace("red", "scarlet"),),
+        **more,
     )
-    with pytest.raises(Misunderstood, match=complaint):
-        understand("propose", request, {"candidates": [candidate]})
-    [left] = understand("propose", request, {"candidates": [candidate, edited("red")]}).proposals
-    assert apply_edits(PROMPT, left.edits) == PROMPT.replace("red", "crimson")
 
 
 def found(answers: list[int], known: int = 0, by_caption: bool = False) -> dict[str, Any]:
