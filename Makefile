@@ -10,6 +10,7 @@ DEMO_SEED ?= 0
 PROFILE ?= cpu
 PART ?= painter
 PORT ?= 8000
+BENCHMARKS := rendering refinement latency faults validation fleet
 
 export LANGGRAPH_STRICT_MSGPACK := true
 export HF_HUB_OFFLINE := 1
@@ -22,7 +23,7 @@ export TOKENIZERS_PARALLELISM := false
 export MKL_CBWR := AUTO,STRICT
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo sprites test test-slow llm test-llm lint format serve train bench clean
+.PHONY: help setup demo sprites test test-slow test-ray llm test-llm lint format serve train bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -49,6 +50,10 @@ test: $(READY) ## all tests that need neither minutes nor a GPU, Ray or an endpo
 test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu and not ray and not llm"
 
+test-ray: $(READY) ## the executor on Ray, over processes that really die: installs the extra [ray]
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python -m pytest -m ray
+
 llm: $(READY) ## fetch a small real language model and compile its server: .cache/llm, 1.4 GB, 10 to 25 minutes
 	$(BIN)/python -m scripts.get_llm
 
@@ -72,8 +77,8 @@ serve: $(READY) ## look at what the runs left in out/, at http://127.0.0.1:8000
 train: $(READY) ## make train PART=painter PROFILE=gpu
 	$(BIN)/maulstick train embedded --part $(PART) --profile $(PROFILE)
 
-bench: $(READY) ## every benchmark in benchmarks/
-	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(READY) ## every benchmark that needs no extra
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 clean: ## remove what the targets above leave, but not MAULSTICK_HOME
 	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

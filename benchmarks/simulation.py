@@ -71,8 +71,9 @@ class Simulation:
     def __init__(self, world: World) -> None:
         self._world = world
         self._clock = simpy.Environment()
-        self._places = simpy.Resource(self._clock, world.places)
-        self._turns = simpy.Resource(self._clock, world.interpreters)
+        # simpy tells only part of its types.
+        self._places: Any = simpy.Resource(self._clock, world.places)
+        self._turns: Any = simpy.Resource(self._clock, world.interpreters)
         self._waiting: dict[str, list[tuple[float, int, simpy.Event]]] = {kind: [] for kind in world.batches}
         self._idle: dict[int, simpy.Event] = {}
         self._busy = [0.0] * len(world.devices)
