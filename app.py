@@ -81,13 +81,19 @@ def generate(
     backend: Backend = None,
     images: Annotated[int, typer.Option(help="How many pictures, with seeds counting up.")] = 1,
     seed: Seed = 0,
+    sketches: Annotated[
+        int,
+        typer.Option(
+            min=0, max=16, help="So many pictures of each on its way, written to --out as they come."
+        ),
+    ] = 0,
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
     """Paint a prompt as it stands, without looking at what came out."""
     from serving.generating import generate_pictures
 
-    return generate_pictures(prompt, backend, images, seed, out, as_json)
+    return generate_pictures(prompt, backend, images, seed, sketches, out, as_json)
 
 
 @runs.command("list")

@@ -20,8 +20,10 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from models.cards import Backend, Images
 from models.picture_request import GenerateRequest, GenerateResult
-from models.tool import Progress, ToolContext, ToolError, ToolUnavailable
+from models.tool import Progress, Sketch, ToolContext, ToolError, ToolUnavailable
 
+MOST_SKETCHES = 3
+"""Pictures on the way that the API sends."""
 MOST_PIXELS = 64_000_000
 """A reply that promises more is refused before it is decoded."""
 
@@ -140,8 +142,8 @@ def _ask(endpoint: Endpoint, client: Any, request: GenerateRequest, context: Too
         arguments["size"] = size
     if card.quality:
         arguments["quality"] = card.quality
-    if card.partial_images:
-        arguments |= {"stream": True, "partial_images": card.partial_images}
+    if sketches := _sketches(endpoint, request):
+        arguments |= {"stream": True, "partial_images": sketches}
     if card.seeds:
         arguments["extra_body"] = {"seed": request.seed}
     if not card.model.startswith("gpt-image"):
@@ -149,12 +151,12 @@ def _ask(endpoint: Endpoint, client: Any, request: GenerateRequest, context: Too
     paint = images.generate
     if request.edit_of is not None:
         paint, arguments["image"] = images.edit, _file(request, context)
-    if not card.partial_images:
+    if not sketches:
         paint = getattr(images.with_raw_response, "edit" if request.edit_of else "generate")
     try:
         reply = paint(**arguments)
-        if card.partial_images:
-            return _follow(endpoint, reply, context)
+        if sketches:
+            return _follow(endpoint, request, reply, sketches, context)
         return _read(endpoint, reply.http_response.content, reply.headers.get("content-type", ""))
     except openai.OpenAIError as error:
         raise _fault(endpoint, request, error) from error
@@ -177,19 +179,31 @@ def _file(request: GenerateRequest, context: ToolContext) -> tuple[str, bytes, s
     return "picture.png", buffer.getvalue(), "image/png"
 
 
-def _follow(endpoint: Endpoint, stream: Iterator[Any], context: ToolContext) -> str:
+def _sketches(endpoint: Endpoint, request: GenerateRequest) -> int:
+    """How many pictures on the way to ask for: the request's, else the card's."""
+    wanted = request.sketches or endpoint.card.partial_images
+    if wanted > MOST_SKETCHES:
+        raise ToolError(
+            f"{_place(endpoint)} sends at most {MOST_SKETCHES} sketches, not {wanted}: ask for fewer"
+        )
+    return wanted
+
+
+def _follow(
+    endpoint: Endpoint, request: GenerateRequest, stream: Iterator[Any], sketches: int, context: ToolContext
+) -> str:
     """The last picture of a stream; each on the way is progress.
 
     Raises:
         ToolError: the stream ended without a finished picture.
     """
-    card = endpoint.card
     for event in stream:
         context.check_cancelled()
         kind = getattr(event, "type", "")
         if kind.endswith("partial_image"):
-            done = min(getattr(event, "partial_image_index", 0) + 1, card.partial_images)
-            context.report(Progress(done=done, total=card.partial_images + 1, unit="sketch"))
+            done = min(getattr(event, "partial_image_index", 0) + 1, sketches)
+            shown = _sketch(endpoint, request, done, event.b64_json) if request.sketches else ()
+            context.report(Progress(done=done, total=sketches + 1, unit="sketch", sketches=shown))
         elif kind.endswith("completed"):
             return event.b64_json
     raise ToolError(f"{_place(endpoint)} ended its stream without a picture: set partial_images to 0")
@@ -209,6 +223,12 @@ def _read(endpoint: Endpoint, body: bytes, content_type: str) -> str:
     if reply.data[0].b64_json is None:
         raise ToolError(f"{_place(endpoint)} sent a link instead of a picture; links are not followed")
     return reply.data[0].b64_json
+
+
+def _sketch(endpoint: Endpoint, request: GenerateRequest, number: int, encoded: str) -> tuple[Sketch]:
+    buffer = BytesIO()
+    _decode(endpoint, encoded).save(buffer, "PNG")
+    return (Sketch(prompt=request.prompt, seed=request.seed, step=number, png=buffer.getvalue()),)
 
 
 def _decode(endpoint: Endpoint, encoded: str) -> Image.Image:

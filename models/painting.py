@@ -14,7 +14,7 @@ Families differ in their calls: `_arguments` knows how. Does not know who asks, 
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from pydantic import JsonValue
 from models.cards import Backend
 from models.picture_request import GenerateRequest
 from models.prompt_length import check_prompt, read_length, text_tokenizer
+from models.sketches import ColourMap, Sketcher, due_steps
 from models.tool import Progress, ToolContext, ToolError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Painter:
     pipeline: Any
     rows: int = 1
     """How many pictures may be painted in one batch without changing each other's pixels."""
+    colours: ColourMap = field(default_factory=ColourMap)
+    """Of its latents, learnt as pictures with sketches are painted."""
 
     def takes(self, parameter: str) -> bool:
         """Whether the pipeline's `__call__` has this parameter."""
@@ -142,6 +145,8 @@ def paint(
     import torch
     from PIL import Image
 
+    sketcher = _sketcher(painter, requests, settled)
+
     def on_step_end(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         context.check_cancelled()
         finite = torch.isfinite(tensors["latents"]).flatten(1).all(1).tolist()
@@ -153,17 +158,36 @@ def paint(
         steps = max(settled.steps, getattr(pipeline, "num_timesteps", None) or 0)
         steps_done = done * steps + (step + 1) * len(requests)
         message = f"picture {done + len(requests)} of {total}"
-        context.report(Progress(done=steps_done, total=total * steps, message=message))
+        sketches = sketcher.after(step + 1, tensors["latents"]) if sketcher else ()
+        context.report(Progress(done=steps_done, total=total * steps, message=message, sketches=sketches))
         return {}
 
     context.check_cancelled()
     prompts, seeds = [request.prompt for request in requests], [request.seed for request in requests]
     pictures: list[Image.Image] = []
-    for request, pixels in zip(requests, _pixels(painter, prompts, seeds, settled, on_step_end), strict=True):
+    painted = _pixels(painter, prompts, seeds, settled, on_step_end)
+    for request, pixels in zip(requests, painted, strict=True):
         if not np.isfinite(pixels).all():
             raise _not_finite(painter, request, "in decoding")
         pictures.append(Image.fromarray((pixels * 255).round().astype(np.uint8)))
+    if sketcher:
+        sketcher.learn(painted)
     return pictures
+
+
+def _sketcher(painter: Painter, requests: Sequence[GenerateRequest], settled: Settled) -> Sketcher | None:
+    """Who makes the sketches that were asked for, if any were."""
+    wanted = requests[0].sketches  # equal in a batch
+    if not wanted:
+        return None
+    return Sketcher(
+        painter.pipeline,
+        painter.colours,
+        # Only the proportions count where the pipeline alone knows the size: those are square.
+        (settled.width or 1, settled.height or 1),
+        due_steps(wanted, settled.steps),
+        tuple((request.prompt, request.seed) for request in requests),
+    )
 
 
 def _pixels(

@@ -23,6 +23,9 @@ class GenerateRequest(BaseModel):
     width: int | None = Field(default=None, ge=8, le=4096, description="Pixels.")
     height: int | None = Field(default=None, ge=8, le=4096, description="Pixels.")
     negative_prompt: str | None = Field(default=None, description="What the picture should not show.")
+    sketches: int = Field(
+        default=0, ge=0, le=16, description="How often the progress shows what the picture looks like so far."
+    )
     edit_of: ArtifactRef | None = Field(
         default=None, description="A stored picture to change, for backends that edit."
     )

@@ -30,6 +30,17 @@ class ToolCancelled(RuntimeError):
     """Everyone who asked for this batch has gone away."""
 
 
+class Sketch(BaseModel):
+    """What a picture of this prompt and seed looks like on its way, after `step` steps."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prompt: str
+    seed: int
+    step: int
+    png: bytes
+
+
 class Progress(BaseModel):
     """How far a request has come: `done` of `total` in `unit` ("step", "picture", "layer")."""
 
@@ -39,6 +50,8 @@ class Progress(BaseModel):
     total: int
     unit: str = "step"
     message: str = ""
+    sketches: tuple[Sketch, ...] = ()
+    """Of the pictures in work, those of batch mates among them; see `GenerateRequest.sketches`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ import base64
 import json
 import struct
 import zlib
+from io import BytesIO
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from memory.artifacts import Artifacts
@@ -71,7 +73,6 @@ def test_other_models_are_asked_for_bytes_and_seeds_if_they_take_them(artifacts:
 
 
 def test_an_edit_sends_the_picture(artifacts: Artifacts) -> None:
-    from PIL import Image
 
     ref = artifacts.save_image(Image.new("RGB", (16, 16), "green"), seed=None, provenance={})
     with serving(Studio(lambda asked: picture("red"))) as studio:
@@ -87,7 +88,6 @@ def test_an_edit_sends_the_picture(artifacts: Artifacts) -> None:
 
 @pytest.mark.parametrize("edit", [False, True])
 def test_streamed_sketches_are_progress(artifacts: Artifacts, edit: bool) -> None:
-    from PIL import Image
 
     ref = artifacts.save_image(Image.new("RGB", (16, 16), "green"), seed=None, provenance={})
     kind = "image_edit" if edit else "image_generation"
@@ -101,6 +101,18 @@ def test_streamed_sketches_are_progress(artifacts: Artifacts, edit: bool) -> Non
         (2, 3, "sketch"),
         (1, 1, "picture"),
     ]
+
+
+def test_sketches_that_a_request_asks_for_are_shown(artifacts: Artifacts) -> None:
+    reports: list[Progress] = []
+    with serving(Studio(lambda asked: stream("image_generation", "black", "white"))) as studio:
+        endpoint = open_endpoint(studio.url)
+        paint(endpoint, artifacts, ask(sketches=1), report=reports.append)
+        with pytest.raises(ToolError, match="sends at most 3 sketches, not 4"):
+            paint(endpoint, artifacts, ask(sketches=4))
+    [sketch] = [sketch for report in reports for sketch in report.sketches]
+    assert Image.open(BytesIO(sketch.png)).getpixel((0, 0)) == (0, 0, 0) and sketch.step == 1
+    assert studio.asked[0]["partial_images"] == 1
 
 
 def test_pictures_are_painted_side_by_side_and_come_in_order(artifacts: Artifacts) -> None:

@@ -50,11 +50,15 @@ def test_refine_resume_replay_and_generate_agree(maulstick, tmp_path: Path):
     assert resumed["artifact"]["sha256"] == replayed["artifact"]["sha256"] == result["artifact"]["sha256"]
 
     generated = maulstick(
-        "generate", "a red cube", "--images", "2", "--json", "--out", str(tmp_path / "plain")
+        *("generate", "a red cube", "--images", "2", "--sketches", "2"),
+        *("--json", "--out", str(tmp_path / "plain")),
     )
     assert [picture["seed"] for picture in json.loads(generated.stdout)["pictures"]] == [0, 1]
     assert (tmp_path / "plain" / "0.png").read_bytes() == (out / "original.png").read_bytes()
-    assert (tmp_path / "plain" / "1.png").is_file()
+    written = sorted(path.name for path in (tmp_path / "plain").iterdir())
+    assert written == ["0-sketch1.png", "0-sketch2.png", "0.png", "1-sketch1.png", "1-sketch2.png", "1.png"]
+    homeless = maulstick("generate", "a red cube", "--sketches", "2")
+    assert homeless.returncode == 2 and "name it with --out" in homeless.stderr
 
 
 @pytest.mark.timeout(200)
