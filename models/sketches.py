@@ -28,9 +28,9 @@ _MEMORY = 8
 class ColourMap:
     """Linear from latent channels to colours in 0..1, fitted to all pairs that it was shown."""
 
-    weights: NDArray[np.float64] | None = None
+    weights: NDArray[Any] | None = None
     """(channels + 1, 3); None before the first pair."""
-    _products: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
+    _products: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
 
     def learn(self, latents: NDArray[np.float32], picture: NDArray[np.float32]) -> None:
         """Take in one pair: latents (channels, h, w) and the picture (H, W, 3) that they decode to."""
@@ -38,7 +38,7 @@ class ColourMap:
         small = Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8))
         colours = np.asarray(small.resize((width, height), Image.Resampling.BOX), np.float64) / 255
         known = _with_one(latents)
-        pair = [known.T @ known / len(known), known.T @ colours.reshape(-1, 3) / len(known)]
+        pair: list[NDArray[Any]] = [known.T @ known / len(known), known.T @ colours.reshape(-1, 3) / len(known)]
         if self._products:
             pair = [old + (new - old) / _MEMORY for old, new in zip(self._products, pair, strict=True)]
         self._products = pair
@@ -69,7 +69,7 @@ def share_of_noise(scheduler: Any, index: int) -> tuple[float, float]:
     sigmas = getattr(scheduler, "sigmas", None)
     name = type(scheduler).__name__
     flow = "FlowMatch" in name or scheduler.config.get("use_flow_sigmas", False)
-    if flow or (sigmas is not None and not hasattr(scheduler, "alphas_cumprod")):
+    if sigmas is not None and (flow or not hasattr(scheduler, "alphas_cumprod")):
         sigma = float(sigmas[min(index, len(sigmas) - 1)])
         return 1 - sigma, sigma
     if sigmas is not None and len(sigmas) == len(scheduler.timesteps) + 1:

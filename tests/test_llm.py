@@ -32,6 +32,7 @@ from diorama.lexemes import UnknownWords, Unparsable
 from diorama.parsing import parse
 from diorama.vocabulary import load_vocabulary
 from memory.artifacts import Artifacts
+from models.threads import choose_threads
 from scripts.get_llm import PYTHON, WEIGHTS
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = (tmp_path_factory.mktemp("llm") / "server.log").open("w")
     command = [str(PYTHON), "-m", "llama_cpp.server", "--model", str(WEIGHTS), "--port", str(port)]
     with subprocess.Popen(
-        [*command, "--n_ctx", "8192", "--n_threads", "2"], stdout=log, stderr=log
+        [*command, "--n_ctx", "8192", "--n_threads", str(choose_threads())], stdout=log, stderr=log
     ) as running:
         url = f"http://127.0.0.1:{port}/v1"
         try:
