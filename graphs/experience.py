@@ -12,6 +12,7 @@ from graphs.seeds import derive_seed
 from graphs.state import Candidate, Experience, RefineState
 from memory.episodes import Episode
 from memory.seeds import Asked, SeedTrial
+from models.backends import learnt_as
 
 SHARPNESS = 4
 """A pattern is tried as often as its success rate to this power says: by the rate itself, what failed would
@@ -40,7 +41,11 @@ def remember(state: RefineState, studio: Studio, round_number: int) -> Experienc
         return studio.remembered.get(str(round_number)) or Experience(patterns=_weigh_equally(studio))
     errors = state.open_errors
     patterns = _weigh_patterns(state, studio, round_number) if errors else _weigh_equally(studio)
-    lessons = {lesson: None for error in errors for lesson in _recall(error, studio, state.request.backend)}
+    lessons = {
+        lesson: None
+        for error in errors
+        for lesson in _recall(error, studio, learnt_as(state.request.backend))
+    }
     return Experience(
         lessons=tuple(lessons), patterns=patterns, seeds=_rank_seeds(state, studio, round_number)
     )
@@ -57,7 +62,7 @@ def remember_start(state: RefineState, studio: Studio) -> Experience:
     asked = describe(state.questions)
     if studio.seeds is None or asked is None:
         return Experience()
-    return Experience(seeds=studio.seeds.rank(asked, state.request.backend))
+    return Experience(seeds=studio.seeds.rank(asked, learnt_as(state.request.backend)))
 
 
 def record_seeds(state: RefineState, studio: Studio) -> None:
@@ -69,7 +74,7 @@ def record_seeds(state: RefineState, studio: Studio) -> None:
         return
     studio.seeds.add(
         SeedTrial(
-            backend=state.request.backend,
+            backend=learnt_as(state.request.backend),
             asked=asked,
             seed=view.seed,
             rating=view.rating.mean,
@@ -105,7 +110,7 @@ def _weigh_patterns(state: RefineState, studio: Studio, round_number: int) -> tu
     kinds = sorted({error.kind for error in state.open_errors})
     seed = derive_seed(state.request.seed, "patterns", round_number)
     rng = np.random.default_rng(seed) if studio.learning else None
-    rates = studio.posterior.rates(studio.patterns, kinds, state.request.backend, rng)
+    rates = studio.posterior.rates(studio.patterns, kinds, learnt_as(state.request.backend), rng)
     return tuple(PatternChoice(name=name, weight=rate**SHARPNESS) for name, rate in rates.items())
 
 
@@ -131,7 +136,7 @@ def _rank_seeds(state: RefineState, studio: Studio, round_number: int) -> tuple[
         return ()
     seed = derive_seed(state.request.seed, "seeds", round_number)
     rng = np.random.default_rng(seed) if studio.learning else None
-    return studio.seeds.rank(asked, state.request.backend, rng)
+    return studio.seeds.rank(asked, learnt_as(state.request.backend), rng)
 
 
 def _recall(error: Error, studio: Studio, backend: str) -> Iterator[Lesson]:
@@ -169,6 +174,6 @@ def _episodes(state: RefineState, candidate: Candidate) -> Iterator[Episode]:
                     after=edit.after,
                     pattern=edit.pattern,
                     rating_change=round(view.rating.mean - usual, 6),
-                    backend=state.request.backend,
+                    backend=learnt_as(state.request.backend),
                     run_id=state.run_id,
                 )

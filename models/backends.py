@@ -4,9 +4,11 @@ A name is a built-in card, a user's card, a folder with a saved diffusers pipeli
 Hugging Face hub. Looking a name up reads small JSON files only. Knows nothing about requests.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,24 @@ def name_backends(cards: Mapping[str, Backend]) -> None:
 def user_backends() -> dict[str, Backend]:
     """The user's cards as `name_backends` took them: what another process has to be told."""
     return dict(_named)
+
+
+def learnt_as(name: str) -> str:
+    """The name under which memory keeps what was learnt about a backend.
+
+    The embedded painter's carries a hash of its transformer, since new weights ship under the same name: a
+    seed that suits the old ones says nothing about them. Other backends are what their names say.
+    """
+    return f"{name}@{_hash_embedded()}" if name == EMBEDDED.name else name
+
+
+@cache
+def _hash_embedded() -> str:
+    """Eight hexadecimal digits of the transformer's SHA-256."""
+    digest = hashlib.sha256()
+    for shard in sorted((Path(EMBEDDED.source) / "transformer").glob("*.safetensors")):
+        digest.update(shard.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def is_builtin(name: str) -> bool:

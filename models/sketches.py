@@ -38,7 +38,10 @@ class ColourMap:
         small = Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8))
         colours = np.asarray(small.resize((width, height), Image.Resampling.BOX), np.float64) / 255
         known = _with_one(latents)
-        pair: list[NDArray[Any]] = [known.T @ known / len(known), known.T @ colours.reshape(-1, 3) / len(known)]
+        pair: list[NDArray[Any]] = [
+            known.T @ known / len(known),
+            known.T @ colours.reshape(-1, 3) / len(known),
+        ]
         if self._products:
             pair = [old + (new - old) / _MEMORY for old, new in zip(self._products, pair, strict=True)]
         self._products = pair

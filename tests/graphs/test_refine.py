@@ -24,6 +24,7 @@ from graphs.state import ORIGINAL
 from memory.journal import read
 from memory.ledger import RunBusy
 from memory.seeds import POOL, Asked, SeedTrial
+from models.backends import learnt_as
 from models.artifact import ArtifactRef
 from models.tool import ToolError
 
@@ -239,7 +240,7 @@ async def test_learns_what_its_edits_did(studio: Studio, home: Home) -> None:
     await refine(request(satisfied_at=5.0), studio, home)
     assert studio.episodes and studio.posterior
     assert studio.episodes.count() > 0
-    assert all(row.backend == "embedded" for row in studio.posterior.table())
+    assert all(row.backend == learnt_as("embedded") for row in studio.posterior.table())
 
 
 async def test_a_run_that_ends_with_its_first_picture_teaches_its_seed(studio: Studio, home: Home) -> None:
@@ -279,7 +280,7 @@ async def test_seeds_that_did_well_are_painted_first(studio: Studio, home: Home)
     asked = describe(taught.questions)
     assert asked is not None and asked.things == "a cube, two spheres"
     studio.seeds.add(
-        SeedTrial(backend="embedded", asked=asked, seed=seed, rating=rating, run_id=f"before {n}")
+        SeedTrial(backend=learnt_as("embedded"), asked=asked, seed=seed, rating=rating, run_id=f"before {n}")
         for n in range(30)
         for seed, rating in ((41, 5.0), (40, 4.5), (39, 1.0))
     )

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from models.backends import EMBEDDED, UnknownBackend, known_backends, memory_bytes, resolve
+from models import backends
+from models.backends import EMBEDDED, UnknownBackend, known_backends, learnt_as, memory_bytes, resolve
 from models.pipelines import load_pipeline
 from models.tool import ToolError
 from models.weights import check_pipeline
@@ -161,3 +163,18 @@ def test_looking_up_backends_imports_no_torch(tiny_flux: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_is_learnt_about_the_embedded_painter_is_of_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = learnt_as("embedded")
+    assert re.fullmatch(r"embedded@[0-9a-f]{8}", shipped) and learnt_as("embedded") == shipped
+    other = backends.EMBEDDED.model_copy(update={"source": str(tmp_path)})
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "weights.safetensors").write_bytes(b"new")
+    monkeypatch.setattr(backends, "EMBEDDED", other)
+    backends._hash_embedded.cache_clear()
+    assert learnt_as("embedded") != shipped
+    backends._hash_embedded.cache_clear()
+    assert learnt_as("owner/name") == "owner/name"
