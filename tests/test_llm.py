@@ -47,10 +47,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    threads = str(choose_threads())
     log = (tmp_path_factory.mktemp("llm") / "server.log").open("w")
     command = [str(PYTHON), "-m", "llama_cpp.server", "--model", str(WEIGHTS), "--port", str(port)]
     with subprocess.Popen(
-        [*command, "--n_ctx", "8192", "--n_threads", str(choose_threads())], stdout=log, stderr=log
+        [*command, "--n_ctx", "8192", "--n_threads", threads, "--n_threads_batch", threads],
+        stdout=log,
+        stderr=log,
     ) as running:
         url = f"http://127.0.0.1:{port}/v1"
         try:

@@ -24,8 +24,8 @@ from graphs.state import ORIGINAL
 from memory.journal import read
 from memory.ledger import RunBusy
 from memory.seeds import POOL, Asked, SeedTrial
-from models.backends import learnt_as
 from models.artifact import ArtifactRef
+from models.backends import learnt_as
 from models.tool import ToolError
 
 HARD = "a photo of a red cube left of two blue spheres"
