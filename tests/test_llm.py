@@ -48,19 +48,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     threads = str(choose_threads())
-    log = (tmp_path_factory.mktemp("llm") / "server.log").open("w")
     command = [str(PYTHON), "-m", "llama_cpp.server", "--model", str(WEIGHTS), "--port", str(port)]
-    with subprocess.Popen(
-        [*command, "--n_ctx", "8192", "--n_threads", threads, "--n_threads_batch", threads],
-        stdout=log,
-        stderr=log,
-    ) as running:
+    command += ["--n_ctx", "8192", "--n_threads", threads, "--n_threads_batch", threads]
+    with (
+        (tmp_path_factory.mktemp("llm") / "server.log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as running,
+    ):
         url = f"http://127.0.0.1:{port}/v1"
         try:
             _wait_for(url, running)
             yield url
         finally:
-            running.terminate()
+            running.kill()  # a reply in the making would hold a gentler end up
 
 
 def _wait_for(url: str, running: "subprocess.Popen[bytes]") -> None:
