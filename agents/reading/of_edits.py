@@ -16,6 +16,10 @@ from agents.reading.quotes import find_quote, overlap
 FREE = "free"
 """The pattern of an edit that follows none."""
 
+MOST_PATTERNS = 12
+"""Patterns that are told, those with the most weight: weights are drawn anew each round, so that all get their
+turn, and the whole library is 4,000 tokens."""
+
 log = logging.getLogger(__name__)
 
 
@@ -55,7 +59,7 @@ def _tell_propose(request: ProposeRequest) -> Told:
                 "before": library[choice.name].example.before,
                 "after": library[choice.name].example.after,
             }
-            for choice in request.patterns
+            for choice in sorted(request.patterns, key=lambda choice: -choice.weight)[:MOST_PATTERNS]
         ],
         "lessons": [
             {

@@ -238,15 +238,20 @@ def test_a_candidate_that_the_painter_would_cut_is_sent_back() -> None:
     assert understand("propose", proposing(), wordy).proposals
 
 
+def test_the_patterns_with_most_weight_are_told() -> None:
+    heavy = PATTERNS[-1].model_copy(update={"weight": 2.0})
+    told = PHRASES["propose"].tell(proposing(patterns=(*PATTERNS[:-1], heavy)))["patterns"]
+    assert len(told) == 12 < len(PATTERNS) and told[0]["name"] == heavy.name
+
+
 def proposing(**more: Any) -> ProposeRequest:
     return ProposeRequest(
         prompt=PROMPT,
         original_prompt=PROMPT,
         sentences=(sentence("a red cube"), sentence("two blue spheres", key=1)),
         errors=(error("e", "red"),),
-        patterns=PATTERNS,
         tried=(PROMPT.replace("red", "scarlet"),),
-        **more,
+        **{"patterns": PATTERNS, **more},
     )
 
 
