@@ -17,8 +17,8 @@ FREE = "free"
 """The pattern of an edit that follows none."""
 
 MOST_PATTERNS = 12
-"""Patterns that are told, those with the most weight: weights are drawn anew each round, so that all get their
-turn, and the whole library is 4,000 tokens."""
+"""Patterns that are told, those with the most weight: weights are drawn anew each round, so that all get
+their turn, and the whole library is 4,000 tokens."""
 
 log = logging.getLogger(__name__)
 
