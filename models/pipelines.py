@@ -11,6 +11,7 @@ from typing import Any
 
 from models.backends import find_folder
 from models.cards import Backend
+from models.obs_diff.saving import load_pruned, read_pruning
 from models.tool import ToolError
 from models.weights import check_pipeline
 
@@ -81,6 +82,7 @@ def _read(backend: Backend, folder: Path, device: str) -> Any:
             local_files_only=True,
             trust_remote_code=False,
             **_left_out(folder),
+            **_narrowed(folder, dtypes[backend.dtype]),
         )
     except (OSError, ValueError) as error:
         raise ToolError(f"{backend.name} cannot be loaded from {folder}: {error}") from error
@@ -90,6 +92,14 @@ def _left_out(folder: Path) -> dict[str, None]:
     """Components that were saved as none, such as SD3's T5; diffusers wants to be told again."""
     index: dict[str, Any] = json.loads((folder / "model_index.json").read_text("utf-8"))
     return {name: None for name, entry in index.items() if entry == [None, None]}
+
+
+def _narrowed(folder: Path, dtype: Any) -> dict[str, Any]:
+    """The denoiser of a pipeline whose layers were pruned narrower, which stock diffusers cannot load."""
+    found = read_pruning(folder)
+    if found is None or not (found[1].linears or found[1].heads):
+        return {}
+    return {found[0]: load_pruned(folder, dtype)}
 
 
 def _scheduler(backend: Backend, pipeline: Any) -> Any:

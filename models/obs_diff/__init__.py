@@ -1,0 +1,1 @@
+"""OBS-Diff: one-shot pruning of diffusion backends (arXiv 2510.06751)."""
