@@ -10,7 +10,6 @@ only adds never opens Chroma; the owner folds new rows in when it next recalls.
 import hashlib
 import json
 import logging
-import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from memory.embedding import DIMENSIONS, EMBEDDER, embed
 from memory.index import IndexFailed, VectorIndex
 from memory.ledger import Ledger
+from memory.tables import Row
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,11 +95,9 @@ class Episodes:
     def add(self, episodes: Iterable[Episode]) -> int:
         """Write episodes as rows, all or none. Returns how many were new."""
         columns = "id, kind, before, after, pattern, rating_change, backend, run_id, created"
-        sql = f"INSERT OR IGNORE INTO episodes ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        sql = f"INSERT INTO episodes ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         with self._ledger.transaction() as connection:
-            before = connection.total_changes
-            connection.executemany(sql, [_values(episode) for episode in episodes])
-            return connection.total_changes - before
+            return connection.executemany(sql, [_values(episode) for episode in episodes]).rowcount
 
     def count(self) -> int:
         """How many episodes there are."""
@@ -182,7 +180,8 @@ class Episodes:
             ids = None
         if ids is None:
             return self._read("kind = ?", (kind,))
-        return self._read("id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
+        rows = self._ledger.rows_of("SELECT * FROM episodes WHERE id IN ({texts}) ORDER BY sequence", ids)
+        return [_episode(row) for row in rows]
 
     def _ask_index(
         self, kind: str, query: NDArray[np.float32], backend: str, limit: int, available: dict[str, int]
@@ -218,7 +217,7 @@ class Episodes:
         meanwhile.
         """
         indexed = self._index.ids()
-        episodes = self._read("1", ())
+        episodes = self._read("1 = 1", ())
         self._index.remove(sorted(indexed - {episode.id for episode in episodes}))
         self._add_to_index([episode for episode in episodes if episode.id not in indexed])
         self._folded = self._last_sequence()
@@ -268,5 +267,5 @@ def _values(episode: Episode) -> tuple[str | float, ...]:
     return (episode.id, *(fields[name] for name in names))
 
 
-def _episode(row: sqlite3.Row) -> Episode:
+def _episode(row: Row) -> Episode:
     return Episode(**{name: row[name] for name in row.keys() if name not in ("sequence", "id")})  # noqa: SIM118

@@ -11,7 +11,8 @@ from PIL import Image
 from memory.artifacts import Artifacts
 from memory.episodes import Episode, Episodes
 from memory.journal import Journal
-from memory.ledger import Ledger, RunBusy
+from memory.ledger import RunBusy
+from tests.ledgers import open_ledger
 
 
 def picture() -> Image.Image:
@@ -52,14 +53,14 @@ def save_many(root: str, name: str, count: str) -> None:
 
 
 def hold(database: str, run_id: str) -> None:
-    with Ledger(Path(database)) as ledger, ledger.lease(run_id):
+    with open_ledger(database) as ledger, ledger.lease(run_id):
         print("held", flush=True)
         time.sleep(600)
 
 
 def count_up(database: str, run_id: str, counter: str, times: str) -> None:
     """Add to a number in a file without any lock but the lease."""
-    with Ledger(Path(database)) as ledger:
+    with open_ledger(database) as ledger:
         done = 0
         while done < int(times):
             try:
@@ -74,14 +75,14 @@ def count_up(database: str, run_id: str, counter: str, times: str) -> None:
 
 def own(database: str, chroma: str) -> None:
     """Own Chroma; answer each line of input, a text, with the words of the episode recalled."""
-    with Ledger(Path(database)) as ledger, Episodes(ledger, Path(chroma)) as episodes:
+    with open_ledger(database) as ledger, Episodes(ledger, Path(chroma)) as episodes:
         for line in sys.stdin:
             found = episodes.recall("colour", line.strip(), "embedded", 1)
             print(found[0][0].before, flush=True)
 
 
 def add(database: str, chroma: str, words: str) -> None:
-    with Ledger(Path(database)) as ledger, Episodes(ledger, Path(chroma)) as episodes:
+    with open_ledger(database) as ledger, Episodes(ledger, Path(chroma)) as episodes:
         episode = Episode(
             kind="colour",
             before=words,
