@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -94,11 +95,12 @@ class PostgresDatabase:
         StoreError: the database has another program's tables, or the user may not make any.
     """
 
-    path = None
+    path: Path | None = None
     elements = "SELECT jsonb_array_elements_text(CAST(? AS jsonb))"
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.url: str | None = url
+        self._url = url
         self.name = describe_url(url)
         self._guard = threading.RLock()
         self._connection: Any = None
@@ -137,10 +139,10 @@ class PostgresDatabase:
         Raises:
             StoreUnreachable: the server does not answer.
         """
-        with failures_told(self.url):
-            connection = _connect(self.url, options=_HOLDER_DIED)
+        with failures_told(self._url):
+            connection = _connect(self._url, options=_HOLDER_DIED)
         try:
-            with failures_told(self.url):
+            with failures_told(self._url):
                 sql = "SELECT pg_try_advisory_lock(%s)"
                 held = connection.execute(sql, (lock_key(f"lock {name}"),)).fetchone()[0]
             yield held
@@ -168,9 +170,9 @@ class PostgresDatabase:
 
     @contextmanager
     def _connected(self) -> Generator[Any]:
-        with self._guard, failures_told(self.url):
+        with self._guard, failures_told(self._url):
             if self._connection is None:
-                self._connection = _connect(self.url)
+                self._connection = _connect(self._url)
             connection = self._connection
             try:
                 yield connection
@@ -194,7 +196,7 @@ class PostgresDatabase:
 
     @contextmanager
     def _strangers_told(self) -> Generator[None]:
-        psycopg = import_psycopg(self.url)
+        psycopg = import_psycopg(self._url)
         try:
             yield
         except psycopg.errors.DuplicateTable as error:
@@ -202,24 +204,24 @@ class PostgresDatabase:
             raise StoreError(self.name, fault, "Give Maulstick a database of its own") from error
 
 
-def find_version(url: str) -> int | None:
-    """The number of migrations that the database at `url` has had; None if it has none. Changes nothing.
+def find_tables(url: str) -> set[str]:
+    """The tables in the database at `url`, without changing anything.
 
     Raises:
-        StoreUnreachable: the server does not answer.
+        StoreUnreachable: the server does not answer, or psycopg is not installed.
         StoreTooNew: a later version wrote the tables.
     """
     with failures_told(url):
         connection = _connect(url)
         try:
-            there = connection.execute("SELECT to_regclass('maulstick_schema')").fetchone()[0]
-            if there is None:
-                return None
-            version = connection.execute("SELECT max(version) FROM maulstick_schema").fetchone()[0]
+            sql = "SELECT tablename FROM pg_tables WHERE schemaname = ANY (current_schemas(false))"
+            tables = {row[0] for row in connection.execute(sql).fetchall()}
+            if "maulstick_schema" in tables:
+                version = connection.execute("SELECT max(version) FROM maulstick_schema").fetchone()[0]
+                find_missing(version, describe_url(url))
         finally:
             connection.close()
-    find_missing(version, describe_url(url))
-    return version
+    return tables
 
 
 def connection_arguments(url: str) -> tuple[str, dict[str, Any]]:

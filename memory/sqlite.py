@@ -27,11 +27,12 @@ class SqliteDatabase:
         StoreTooNew: a later version wrote it.
     """
 
-    url = None
+    url: str | None = None
     elements = "SELECT value FROM json_each(?)"
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Path | None = path
+        self._path = path
         self.name = str(path)
         self._locks = path.with_name(f"{path.name}.locks")
         self._guard = threading.RLock()
@@ -51,7 +52,7 @@ class SqliteDatabase:
         Raises:
             StoreDamaged: the database cannot be read.
         """
-        with self._guard, damage_reported(self.path, _LOSS):
+        with self._guard, damage_reported(self._path, _LOSS):
             return self._connection.execute(sql, parameters).fetchall()
 
     @contextmanager
@@ -61,7 +62,7 @@ class SqliteDatabase:
         Raises:
             StoreDamaged: the database cannot be written for damage.
         """
-        with self._guard, damage_reported(self.path, _LOSS):
+        with self._guard, damage_reported(self._path, _LOSS):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -94,7 +95,7 @@ class SqliteDatabase:
 
     def damaged(self, fault: str) -> StoreDamaged:
         """The error for rows that are not what was written."""
-        return StoreDamaged(self.path, fault, way_out(self.path, _LOSS))
+        return StoreDamaged(self._path, fault, way_out(self._path, _LOSS))
 
     def close(self) -> None:
         """Close the file. What is held stays held."""
@@ -104,7 +105,7 @@ class SqliteDatabase:
         """Apply what is missing, all of it or nothing. Its number is the database's `user_version`."""
         with self.transaction() as connection:
             version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-            missing = find_missing(version, self.path)
+            missing = find_missing(version, self._path)
             for migration in missing:
                 migration(connection)
             connection.execute(f"PRAGMA user_version = {version + len(missing)}")

@@ -9,6 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from memory.artifacts import Artifacts
+from memory.chroma_server import ServerIndex
+from memory.embedding import DIMENSIONS, EMBEDDER
 from memory.episodes import Episode, Episodes
 from memory.journal import Journal
 from memory.ledger import RunBusy
@@ -81,6 +83,16 @@ def own(database: str, chroma: str) -> None:
             print(found[0][0].before, flush=True)
 
 
+def ask_server(database: str, url: str) -> None:
+    """As `own`, with a Chroma server."""
+    with open_ledger(database) as ledger:
+        index = ServerIndex(url, ledger.id, EMBEDDER, DIMENSIONS)
+        with Episodes(ledger, index) as episodes:
+            for line in sys.stdin:
+                found = episodes.recall("colour", line.strip(), "embedded", 1)
+                print(found[0][0].before, flush=True)
+
+
 def add(database: str, chroma: str, words: str) -> None:
     with open_ledger(database) as ledger, Episodes(ledger, Path(chroma)) as episodes:
         episode = Episode(
@@ -103,5 +115,5 @@ def write_lines(path: str) -> None:
 
 
 if __name__ == "__main__":
-    commands = {f.__name__: f for f in (save, save_many, hold, count_up, own, add, write_lines)}
+    commands = {f.__name__: f for f in (save, save_many, hold, count_up, own, ask_server, add, write_lines)}
     commands[sys.argv[1]](*sys.argv[2:])
