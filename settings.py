@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from agents.reading.card import EndpointCard, LocalCard
-from memory.postgres import SCHEMES
+from memory.postgres import check_url
 from models.cards import DiffusersCard, ImagesCard, kind_of_card
 
 PREFIX = "MAULSTICK_"
@@ -28,7 +28,6 @@ NESTED = "__"
 """Between the parts of a variable for a setting within a setting: MAULSTICK_ENDPOINTS__LOCAL__MODEL."""
 SECRET = ("database",)
 """Settings whose value no message repeats."""
-_DATABASE_FORM = "write postgresql://user:password@host:5432/database, special characters as %XX"
 OPENAI = "openai"
 """The endpoint that is always there."""
 
@@ -109,13 +108,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_database(cls, url: str | None) -> str | None:
         if url is not None:
-            scheme, separator, rest = url.partition("://")
-            # The value may hold a password in any place: of a wrong one nothing but the scheme is repeated.
-            if not separator or scheme not in SCHEMES:
-                fault = f"begins with {scheme + separator!r}" if separator else "is no URL"
-                raise ValueError(f"{fault}: {_DATABASE_FORM}")
-            if not rest.partition("?")[0].rpartition("@")[2].partition("/")[2]:
-                raise ValueError(f"names no database: {_DATABASE_FORM}")
+            check_url(url)
         return url
 
     @field_validator("chroma")

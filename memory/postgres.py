@@ -18,7 +18,8 @@ from memory.errors import StoreDamaged, StoreError, StoreUnreachable
 from memory.schema import find_missing
 from memory.tables import Value
 
-SCHEMES = ("postgresql", "postgres")
+FORM = "postgresql://user:password@host:5432/database, special characters of the password as %XX"
+_HOST = r"(\[[^]]*\]|[^:\[]*)"
 CONNECT_SECONDS = 10
 PATIENCE = "30s"
 """How long a writer waits for its turn, as SQLite's do."""
@@ -35,6 +36,28 @@ _SPELLINGS = (
 """Words of the migrations, as SQLite spells them and as Postgres does."""
 
 
+def check_url(url: str) -> None:
+    """Find out whether a URL can be read, before libpq does, whose words repeat the part that it cannot.
+
+    Raises:
+        ValueError: it cannot; the message holds nothing of the URL but its scheme.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ValueError(f"is no URL: write {FORM}")
+    if scheme not in ("postgresql", "postgres"):
+        raise ValueError(f"begins with {scheme + separator!r}: write {FORM}")
+    address = rest.partition("?")[0]
+    user, _, place = address.rpartition("@")
+    hosts, _, name = place.partition("/")
+    escaped = not re.search(r"%(?![0-9A-Fa-f]{2})", rest) and "@" not in rest.partition("?")[2]
+    hosts_told = all(re.fullmatch(rf"{_HOST}(:\d*)?", host) for host in hosts.split(","))
+    if re.search(r"[@/#\s]", user) or not escaped or not hosts_told:
+        raise ValueError(f"cannot be read: write {FORM}")
+    if not name:
+        raise ValueError(f"names no database: write {FORM}")
+
+
 def describe_url(url: str) -> str:
     """What messages call a database: its host, port and name, and nothing else of the URL."""
     address, _, query = url.partition("://")[2].partition("?")
@@ -42,7 +65,7 @@ def describe_url(url: str) -> str:
     hosts, _, name = address.partition("#")[0].rpartition("@")[2].partition("/")
     given = parse_qs(query)
     hosts = hosts or given.get("host", ["localhost"])[0]
-    hosts = ",".join(re.sub(r":(?!\d*$).*", "", host) for host in unquote(hosts).split(","))
+    hosts = ",".join(re.sub(rf"^{_HOST}:(?!\d*$).*", r"\1", host) for host in unquote(hosts).split(","))
     return f"postgresql://{hosts}/{unquote(name) or given.get('dbname', [''])[0]}"
 
 
@@ -232,15 +255,13 @@ def connection_arguments(url: str) -> tuple[str, dict[str, Any]]:
     """
     psycopg = import_psycopg(url)
     try:
+        check_url(url)
         given = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        # libpq's words hold the part of the URL that it stumbles over, which may be the password.
-        fault = "the URL cannot be read"
-        way_out = (
-            "Write MAULSTICK_DATABASE as postgresql://user:password@host:5432/database, special characters "
-            "of the password as %XX"
-        )
-        raise StoreUnreachable(describe_url(url), fault, way_out) from None
+    except (ValueError, psycopg.ProgrammingError):
+        # Their words may hold a part of the password.
+        raise StoreUnreachable(
+            describe_url(url), "the URL cannot be read", f"Write MAULSTICK_DATABASE as {FORM}"
+        ) from None
     own = {"connect_timeout": CONNECT_SECONDS, "application_name": "maulstick", **_KEEPALIVE}
     return url, {key: value for key, value in own.items() if key not in given} | {"autocommit": True}
 

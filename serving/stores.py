@@ -1,7 +1,9 @@
-"""Opens what the settings name: the ledger in a file or on a server, its episodes with their vectors.
-
-Knows no run.
+"""Opens what the settings name: the ledger in a file or on a server, its episodes with their vectors,
+the cache of replies. Knows no run.
 """
+
+import socket
+from pathlib import Path
 
 from memory.chroma_server import ServerIndex
 from memory.embedding import DIMENSIONS, EMBEDDER
@@ -30,3 +32,11 @@ def open_episodes(settings: Settings, ledger: Ledger) -> Episodes:
     if settings.chroma is not None:
         return Episodes(ledger, ServerIndex(settings.chroma, ledger.id, EMBEDDER, DIMENSIONS))
     return Episodes(ledger, DataFolder(settings.home).vectors)
+
+
+def place_replies(settings: Settings) -> Path:
+    """The file of what endpoints said: one for each machine where several share the home folder, because
+    SQLite's log in WAL mode holds on one machine only.
+    """
+    replies = DataFolder(settings.home).replies
+    return replies if settings.database is None else replies.with_stem(f"replies-{socket.gethostname()}")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from memory.ledger import Ledger
-from memory.postgres import SCHEMES, PostgresDatabase
+from memory.postgres import PostgresDatabase
 
 
 def open_ledger(place: str | Path) -> Ledger:
-    if str(place).partition("://")[0] in SCHEMES:
+    if "://" in str(place):
         return Ledger(PostgresDatabase(str(place)))
     return Ledger(Path(place))

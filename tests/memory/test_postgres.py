@@ -81,10 +81,10 @@ def test_columns_hold_what_those_of_sqlite_hold(postgres_server: Any) -> None:
 
 @pytest.mark.postgres
 def test_sequence_numbers_are_seen_in_their_order(postgres_server: Any) -> None:
-    """Who folds in "all after the last" must not meet a smaller number later: a writer waits for the other."""
+    """Who folds in "all after the last" must not meet a smaller number later: writers take turns."""
     url = postgres_server.new_database()
     with open_ledger(url) as one, open_ledger(url) as two:
-        two.rows("SET lock_timeout = '300ms'")
+        two.rows("SELECT set_config('lock_timeout', '300ms', false)")
         with one.transaction() as first:
             first.execute("INSERT INTO identity VALUES ('x')")
             with pytest.raises(StoreUnreachable, match="lock timeout"), two.transaction():
