@@ -5,6 +5,7 @@ server and the database and never the password: it is built from the URL's other
 """
 
 import hashlib
+import logging
 import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from memory.errors import StoreDamaged, StoreError, StoreUnreachable
 from memory.schema import find_missing
 from memory.tables import Value
 
+_LOG = logging.getLogger(__name__)
 FORM = "postgresql://user:password@host:5432/database, special characters of the password as %XX"
 _HOST = r"(\[[^]]*\]|[^:\[]*)"
 CONNECT_SECONDS = 10
@@ -27,6 +29,8 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 """Seconds; a server that went away without a word is noticed after a minute."""
 _HOLDER_DIED = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 """And so does the server notice that a lock's holder lost its machine."""
+_MAY_IDLE = "-c idle_session_timeout=0"
+"""A lock's connection says nothing for as long as its run takes."""
 _SPELLINGS = (
     ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
     ("INTEGER", "BIGINT"),
@@ -163,14 +167,24 @@ class PostgresDatabase:
             StoreUnreachable: the server does not answer.
         """
         with failures_told(self._url):
-            connection = _connect(self._url, options=_HOLDER_DIED)
+            connection = _connect(self._url, options=f"{_HOLDER_DIED} {_MAY_IDLE}")
         try:
             with failures_told(self._url):
                 sql = "SELECT pg_try_advisory_lock(%s)"
                 held = connection.execute(sql, (lock_key(f"lock {name}"),)).fetchone()[0]
             yield held
+            with self._loss_logged(name):
+                connection.execute("SELECT 1")
         finally:
             connection.close()  # and with it the lock
+
+    @contextmanager
+    def _loss_logged(self, name: str) -> Generator[None]:
+        try:
+            with failures_told(self._url):
+                yield
+        except StoreUnreachable as error:
+            _LOG.warning("%s: the lock on %s was lost while it was held: %s", self.name, name, error.fault)
 
     def held(self, names: Sequence[str]) -> set[str]:
         """Which of the names somebody holds now."""

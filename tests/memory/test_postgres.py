@@ -128,6 +128,22 @@ def test_a_server_that_is_restarted_frees_the_leases(postgres_server: Any) -> No
 
 
 @pytest.mark.postgres
+def test_a_lock_that_is_lost_while_it_is_held_is_told(
+    postgres_server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_ledger(postgres_server.new_database()) as ledger:
+        with ledger.lease("one"):
+            postgres_server.cut_connections()
+            with pytest.raises(StoreUnreachable):
+                ledger.list()
+        assert "the lock on one was lost while it was held" in caplog.text
+        caplog.clear()
+        with ledger.lease("one"):
+            pass
+        assert caplog.text == ""
+
+
+@pytest.mark.postgres
 @pytest.mark.parametrize(
     ("change", "words"),
     [
