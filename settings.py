@@ -19,12 +19,15 @@ from pydantic_settings import (
 )
 
 from agents.reading.card import EndpointCard, LocalCard
+from memory.postgres import check_url
 from models.cards import DiffusersCard, ImagesCard, kind_of_card
 
 PREFIX = "MAULSTICK_"
 CONFIG_NAME = "maulstick.toml"
 NESTED = "__"
 """Between the parts of a variable for a setting within a setting: MAULSTICK_ENDPOINTS__LOCAL__MODEL."""
+SECRET = ("database",)
+"""Settings whose value no message repeats."""
 OPENAI = "openai"
 """The endpoint that is always there."""
 
@@ -43,7 +46,11 @@ class Settings(BaseSettings):
     """Every knob that outlives one command. Read it with `load_settings`. Paths may start with `~`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # a traceback must not show a password; `load_settings` shows the rest
     )
 
     home: Path = Field(default_factory=lambda: user_data_path("maulstick", appauthor=False))
@@ -71,6 +78,15 @@ class Settings(BaseSettings):
     ray_address: str | None = None
     """A running Ray cluster: HOST:6379, or "auto" on one of its machines. None: Ray is started here."""
 
+    database: str | None = Field(default=None, repr=False)
+    """Where runs, checkpoints and lessons are kept: postgresql://user:password@host:5432/database (the extra
+    [postgres]). None: in SQLite files in `home`.
+    """
+    chroma: str | None = None
+    """A Chroma server for the lessons' vectors: http://host:8000. None: a folder in `home`. It takes no
+    credentials; where it must not be open, put it behind the network.
+    """
+
     @field_validator("home")
     @classmethod
     def _expand(cls, path: Path) -> Path:
@@ -87,6 +103,24 @@ class Settings(BaseSettings):
                 "'embedded' or 'qwen'"
             )
         return endpoints
+
+    @field_validator("database")
+    @classmethod
+    def _check_database(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_url(url)
+        return url
+
+    @field_validator("chroma")
+    @classmethod
+    def _check_chroma(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if "@" in url:
+            raise ValueError("credentials are not sent to Chroma: write http://host:port")
+        if not re.fullmatch(r"https?://[^/\s:]+(:\d{1,5})?/?", url):
+            raise ValueError("write http://host:port")
+        return url.rstrip("/")
 
     @field_validator("device")
     @classmethod
@@ -159,6 +193,8 @@ def _describe(error: ValidationError) -> str:
         return f"{place} is no setting: use {', '.join(known)}"
     place = variable if in_environment else f"{name} in {config_file()}"
     reason = first["msg"].removeprefix("Value error, ")
+    if parts[0] in SECRET or ("@" in str(first["input"]) and parts[0] == "chroma"):
+        return f"{place} {reason}"
     return f"{place} is {first['input']!r}: {reason[0].lower()}{reason[1:]}"
 
 

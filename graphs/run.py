@@ -7,6 +7,7 @@ under the same names. Knows no node.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from graphs.refine import Compiled, compile_refine, recursion_limit
 from graphs.request import RefineRequest, RefineResult, RunStatus
 from graphs.result import make_result
 from graphs.state import ORIGINAL, Candidate, RefineState
-from memory.checkpoints import open_checkpointer
+from memory.checkpoints import Checkpointer, open_checkpointer
 from memory.journal import Journal
 from memory.ledger import Ledger, new_run_id
 
@@ -36,15 +37,29 @@ def _unheard(event: Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where runs are kept: the ledger, and the data folder with the checkpoints and one folder per run."""
+    """Where runs are kept: the ledger, the checkpoints beside it, and the data folder with one folder per
+    run.
+    """
 
     root: Path
     ledger: Ledger
 
     @property
     def checkpoints(self) -> Path:
-        """The checkpoint database."""
+        """The checkpoint database, where the ledger is a file too."""
         return self.root / "checkpoints.db"
+
+    def open_checkpointer(self) -> AbstractAsyncContextManager[Checkpointer]:
+        """The checkpointer: in the ledger's database where that is on a server, else in a file of its own.
+
+        Raises:
+            StoreError: it cannot be read, or its server does not answer.
+        """
+        if self.ledger.url is None:
+            return open_checkpointer(self.checkpoints)
+        from memory.postgres_checkpoints import open_postgres_checkpointer  # only who uses it pays for it
+
+        return open_postgres_checkpointer(self.ledger.url)
 
     def journal(self, run_id: str) -> Path:
         """The events of a run, one JSON object a line. A step that ran again after a crash is in it twice."""
@@ -148,7 +163,7 @@ async def load_state(run_id: str, home: Home) -> RefineState:
         LookupError: there is no such run, or it ended before its first checkpoint.
     """
     home.ledger.get(run_id)
-    async with open_checkpointer(home.checkpoints) as saver:
+    async with home.open_checkpointer() as saver:
         state = await _read_state(compile_refine(saver), _configure(run_id))
     if state is None:
         raise LookupError(f"run {run_id} has no checkpoint yet: resume it first")
@@ -189,7 +204,7 @@ async def _work(
             )
         )
         prepare_memory(request, studio)
-        async with open_checkpointer(home.checkpoints) as saver:
+        async with home.open_checkpointer() as saver:
             graph, config = compile_refine(saver), _configure(run_id, request.budget.pictures)
             state = await _read_state(graph, config)
             spent = state.seconds if state else 0.0

@@ -9,8 +9,6 @@ only adds never opens Chroma; the owner folds new rows in when it next recalls.
 
 import hashlib
 import json
-import logging
-import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -22,10 +20,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from memory.embedding import DIMENSIONS, EMBEDDER, embed
-from memory.index import IndexFailed, VectorIndex
+from memory.index import VectorIndex
 from memory.ledger import Ledger
-
-_LOG = logging.getLogger(__name__)
+from memory.neighbours import IndexFailed, Neighbours
+from memory.tables import Row
 
 OTHER_BACKEND = 0.8
 """What likeness counts for, in the order of recall, when the episode comes from another backend."""
@@ -74,13 +72,14 @@ class Rebuilt(BaseModel):
 
 
 class Episodes:
-    """The episodes of a ledger, with their vectors in `chroma_path`. Close it before the ledger."""
+    """The episodes of a ledger, with their vectors in a Chroma folder or in another index. Close it before
+    the ledger.
+    """
 
-    def __init__(self, ledger: Ledger, chroma_path: Path) -> None:
+    def __init__(self, ledger: Ledger, index: Path | Neighbours) -> None:
         self._ledger = ledger
-        self._index = VectorIndex(chroma_path, EMBEDDER, DIMENSIONS)
+        self._index = index if isinstance(index, Neighbours) else VectorIndex(index, EMBEDDER, DIMENSIONS)
         self._folded = 0
-        self._failures = 0
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._guard = threading.RLock()
         self._opener: threading.Thread | None = None
@@ -95,11 +94,9 @@ class Episodes:
     def add(self, episodes: Iterable[Episode]) -> int:
         """Write episodes as rows, all or none. Returns how many were new."""
         columns = "id, kind, before, after, pattern, rating_change, backend, run_id, created"
-        sql = f"INSERT OR IGNORE INTO episodes ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        sql = f"INSERT INTO episodes ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         with self._ledger.transaction() as connection:
-            before = connection.total_changes
-            connection.executemany(sql, [_values(episode) for episode in episodes])
-            return connection.total_changes - before
+            return connection.executemany(sql, [_values(episode) for episode in episodes]).rowcount
 
     def count(self) -> int:
         """How many episodes there are."""
@@ -141,7 +138,7 @@ class Episodes:
         with self._guard:
             if not self._index.try_open():
                 raise RuntimeError(
-                    f"another process owns {self._index.folder}: rebuild there, or stop it first"
+                    f"another process owns {self._index.name}, or it fails: rebuild there, or stop it first"
                 )
             return self._rebuild("rebuilt on request", "replaced")
 
@@ -182,7 +179,8 @@ class Episodes:
             ids = None
         if ids is None:
             return self._read("kind = ?", (kind,))
-        return self._read("id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
+        rows = self._ledger.rows_of("SELECT * FROM episodes WHERE id IN ({texts}) ORDER BY sequence", ids)
+        return [_episode(row) for row in rows]
 
     def _ask_index(
         self, kind: str, query: NDArray[np.float32], backend: str, limit: int, available: dict[str, int]
@@ -207,7 +205,7 @@ class Episodes:
     def _open(self) -> bool:
         """Whether Chroma can be asked here: it works, and this process owns its folder."""
         fresh = not self._index.is_open
-        if self._failures > 1 or not self._index.try_open():
+        if not self._index.try_open():
             return False
         if fresh:
             self._reconcile()
@@ -218,7 +216,7 @@ class Episodes:
         meanwhile.
         """
         indexed = self._index.ids()
-        episodes = self._read("1", ())
+        episodes = self._read("1 = 1", ())
         self._index.remove(sorted(indexed - {episode.id for episode in episodes}))
         self._add_to_index([episode for episode in episodes if episode.id not in indexed])
         self._folded = self._last_sequence()
@@ -230,14 +228,8 @@ class Episodes:
             self._folded = last
 
     def _recover(self, error: IndexFailed) -> None:
-        self._failures += 1
-        if self._failures == 1 and self._index.is_open:
+        if not self._index.give_up(error):
             self._rebuild(f"Chroma failed ({error})", "damaged")
-        else:
-            self._failures = 2
-            _LOG.warning(
-                "%s: Chroma fails (%s); comparing with all rows from now on", self._index.folder, error
-            )
 
     def _rebuild(self, reason: str, why: str) -> Rebuilt:
         moved_aside = self._index.restart_empty(reason, why)
@@ -268,5 +260,5 @@ def _values(episode: Episode) -> tuple[str | float, ...]:
     return (episode.id, *(fields[name] for name in names))
 
 
-def _episode(row: sqlite3.Row) -> Episode:
+def _episode(row: Row) -> Episode:
     return Episode(**{name: row[name] for name in row.keys() if name not in ("sequence", "id")})  # noqa: SIM118

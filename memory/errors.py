@@ -1,12 +1,14 @@
-"""What can be wrong with a store on disk. Knows no store: each says its own way out."""
+"""What can be wrong with a store. Knows no store: each says its own way out."""
 
 from pathlib import Path
 
 
 class StoreError(RuntimeError):
-    """Something stored cannot be used. `path` is where it lies, `way_out` what the user can do."""
+    """Something stored cannot be used. `path` is where it lies, a file or a server's address without
+    password; `way_out` is what the user can do.
+    """
 
-    def __init__(self, path: Path, fault: str, way_out: str) -> None:
+    def __init__(self, path: Path | str, fault: str, way_out: str) -> None:
         super().__init__(f"{path}: {fault}. {way_out}")
         self.path = path
         self.fault = fault
@@ -19,3 +21,7 @@ class StoreDamaged(StoreError):
 
 class StoreTooNew(StoreError):
     """The store was written by a later version, whose schema this one does not know."""
+
+
+class StoreUnreachable(StoreError):
+    """The server that keeps the store does not answer, or does not let us in."""

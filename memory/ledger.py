@@ -1,7 +1,8 @@
 """The ledger: one row per run, written before anything runs, and one writer per run. Knows no graph and no
 node.
 
-SQLite in WAL mode. The episodes (`memory/episodes.py`) are rows of the same database: the one truth.
+In SQLite, or on a Postgres server (`memory/tables.py`). The episodes (`memory/episodes.py`) are rows of the
+same database: the one truth.
 """
 
 import json
@@ -9,26 +10,22 @@ import os
 import re
 import secrets
 import socket
-import sqlite3
-import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 
-from memory.database import damage_reported, prepare_database, way_out
-from memory.errors import StoreDamaged
-from memory.schema import migrate
+from memory.sqlite import SqliteDatabase
+from memory.tables import Database, Row, Transaction, Value
 
 RUNNING = "running"
 """The status of a run that has not ended; all other statuses are the caller's."""
 
-_LOSS = "the list of runs and the lessons learnt, but no picture"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ALL = 2**63 - 1
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _JSON: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
@@ -68,29 +65,32 @@ def new_run_id() -> str:
 
 
 class Ledger:
-    """The runs of a data folder. One object serves all threads of a process; close it when done.
+    """The runs of a data folder, or of a database that several machines share. One object serves all threads
+    of a process; close it when done.
 
     Raises:
         StoreDamaged: the database cannot be read.
         StoreTooNew: a later version wrote it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self._locks = self.path.with_name(f"{self.path.name}.locks")
-        self._guard = threading.RLock()
-        prepare_database(self.path, _LOSS)
-        self._locks.mkdir(exist_ok=True)
-        self._connection = sqlite3.connect(
-            self.path, timeout=30, isolation_level=None, check_same_thread=False
-        )
-        self._connection.row_factory = sqlite3.Row
-        try:
-            with damage_reported(self.path, _LOSS):
-                migrate(self._connection, self.path)
-        except BaseException:
-            self._connection.close()
-            raise
+    def __init__(self, database: Path | Database) -> None:
+        """On an open database, or on the SQLite file at a path, created if it is not there."""
+        self._database = SqliteDatabase(Path(database)) if isinstance(database, Path | str) else database
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None on a server."""
+        return self._database.path
+
+    @property
+    def url(self) -> str | None:
+        """The server's address, with its password; None for a file."""
+        return self._database.url
+
+    @property
+    def id(self) -> str:
+        """A name of this ledger's own, by whatever address it is reached."""
+        return self.rows("SELECT id FROM identity")[0][0]
 
     def create(self, run_id: str, request: Mapping[str, JsonValue]) -> Run:
         """Write the row of a new run, durably, with the status "running".
@@ -102,14 +102,12 @@ class Ledger:
         """
         _check_run_id(run_id)
         now = _now()
-        try:
-            with self.transaction() as connection:
-                connection.execute(
-                    "INSERT INTO runs (run_id, created, updated, status, request) VALUES (?, ?, ?, ?, ?)",
-                    (run_id, now, now, RUNNING, _dump(request)),
-                )
-        except sqlite3.IntegrityError:
-            raise ValueError(f"run {run_id} exists already: resume it, or take another id") from None
+        sql = """INSERT INTO runs (run_id, created, updated, status, request) VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT DO NOTHING"""
+        with self.transaction() as connection:
+            written = connection.execute(sql, (run_id, now, now, RUNNING, _dump(request))).rowcount
+        if not written:
+            raise ValueError(f"run {run_id} exists already: resume it, or take another id")
         return self.get(run_id)
 
     def finish(
@@ -149,85 +147,68 @@ class Ledger:
         rows = self.rows("SELECT * FROM runs WHERE run_id = ?", (run_id,))
         if not rows:
             raise LookupError(
-                f"no run {run_id!r} in {self.path}: `maulstick runs list` shows those there are"
+                f"no run {run_id!r} in {self._database.name}: `maulstick runs list` shows those there are"
             )
         return self._read(rows[0])
 
     def list(self, limit: int = 20, status: str | None = None) -> Sequence[Run]:
-        """The newest runs, newest first; of one status only if given."""
+        """The newest runs, newest first; of one status only if given. A negative limit is none."""
+        condition = "" if status is None else "WHERE status = ?"
         rows = self.rows(
-            "SELECT * FROM runs WHERE ?1 IS NULL OR status = ?1 ORDER BY created DESC, run_id DESC LIMIT ?2",
-            (status, limit),
+            f"SELECT * FROM runs {condition} ORDER BY created DESC, run_id DESC LIMIT ?",
+            (*([] if status is None else [status]), limit if limit >= 0 else _ALL),
         )
         return [self._read(row) for row in rows]
 
     def interrupted(self) -> Sequence[Run]:
         """The runs that are "running" though nobody holds them: their process died. Oldest first."""
         rows = self.rows("SELECT * FROM runs WHERE status = ? ORDER BY created, run_id", (RUNNING,))
-        return [self._read(row) for row in rows if not self._is_held(row["run_id"])]
+        held = self._database.held([row["run_id"] for row in rows])
+        return [self._read(row) for row in rows if row["run_id"] not in held]
 
     @contextmanager
     def lease(self, run_id: str) -> Generator[None]:
-        """Be the only writer of a run while the block lasts.
-
-        A lock of the operating system on a file beside the database: it ends with its process, however that
-        ends, and holds between containers that share the folder, where process ids say nothing.
+        """Be the only writer of a run while the block lasts; it ends with the process, however that ends.
 
         Raises:
             RunBusy: another process, thread or task holds the run.
         """
         _check_run_id(run_id)
-        lock = self._lock(run_id)
-        try:
-            # Not zero: `interrupted` in another process may be probing this lock, for microseconds.
-            lock.acquire(timeout=0.1, poll_interval=0.01)
-        except Timeout:
-            holders = self.rows("SELECT pid, host FROM leases WHERE run_id = ?", (run_id,))
-            pid, host = (holders[0]["pid"], holders[0]["host"]) if holders else (None, None)
-            raise RunBusy(run_id, pid, host) from None
-        try:
-            with self.transaction() as connection:
-                connection.execute(
-                    "INSERT OR REPLACE INTO leases (run_id, pid, host, since) VALUES (?, ?, ?, ?)",
-                    (run_id, os.getpid(), socket.gethostname(), _now()),
-                )
-            yield
-        finally:
+        with self._database.try_lock(run_id) as ours:
+            if not ours:
+                holders = self.rows("SELECT pid, host FROM leases WHERE run_id = ?", (run_id,))
+                pid, host = (holders[0]["pid"], holders[0]["host"]) if holders else (None, None)
+                raise RunBusy(run_id, pid, host)
             try:
+                self._sign(run_id)
+                yield
+            finally:
                 with self.transaction() as connection:
                     connection.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
-            finally:
-                _release(lock)
 
-    def rows(self, sql: str, parameters: Sequence[str | int | float | None] = ()) -> Sequence[sqlite3.Row]:
+    def rows(self, sql: str, parameters: Sequence[Value] = ()) -> Sequence[Row]:
         """All rows of a query.
 
         Raises:
-            StoreDamaged: the database cannot be read.
+            StoreError: the database cannot be read.
         """
-        with self._guard, damage_reported(self.path, _LOSS):
-            return self._connection.execute(sql, parameters).fetchall()
+        return self._database.rows(sql, parameters)
 
-    @contextmanager
-    def transaction(self) -> Generator[sqlite3.Connection]:
+    def rows_of(self, query: str, texts: Sequence[str]) -> Sequence[Row]:
+        """All rows of a query in which `{texts}` stands for a subquery of these texts, however many."""
+        return self.rows(query.format(texts=self._database.elements), (json.dumps(list(texts)),))
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """Write several rows or none. Other processes wait up to 30 s for their turn.
 
         Raises:
-            StoreDamaged: the database cannot be written for damage.
+            StoreError: the database cannot be written.
         """
-        with self._guard, damage_reported(self.path, _LOSS):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        return self._database.transaction()
 
     def close(self) -> None:
         """Close the database. Leases that are still held stay held."""
-        self._connection.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -235,43 +216,26 @@ class Ledger:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _sign(self, run_id: str) -> None:
+        sql = """INSERT INTO leases (run_id, pid, host, since) VALUES (?, ?, ?, ?) ON CONFLICT (run_id)
+            DO UPDATE SET pid = excluded.pid, host = excluded.host, since = excluded.since"""
+        with self.transaction() as connection:
+            connection.execute(sql, (run_id, os.getpid(), socket.gethostname(), _now()))
+
     def _update(self, run_id: str, assignments: str, values: Sequence[str | int | None]) -> Run:
         with self.transaction() as connection:
             sql = f"UPDATE runs SET {assignments}, updated = ? WHERE run_id = ?"
             connection.execute(sql, (*values, _now(), run_id))
         return self.get(run_id)
 
-    def _read(self, row: sqlite3.Row) -> Run:
-        values = dict(row)
+    def _read(self, row: Row) -> Run:
+        values = {name: row[name] for name in row.keys()}  # noqa: SIM118
         try:
             values["request"] = _JSON.validate_json(values["request"])
             values["result"] = None if values["result"] is None else _JSON.validate_json(values["result"])
         except ValueError as error:
-            fault = f"the row of run {row['run_id']} holds no JSON"
-            raise StoreDamaged(self.path, fault, way_out(self.path, _LOSS)) from error
+            raise self._database.damaged(f"the row of run {row['run_id']} holds no JSON") from error
         return Run(**values)
-
-    def _lock(self, run_id: str) -> FileLock:
-        return FileLock(self._locks / f"{run_id}.lock", thread_local=False)
-
-    def _is_held(self, run_id: str) -> bool:
-        lock = self._lock(run_id)
-        if not Path(lock.lock_file).exists():
-            return False
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        _release(lock)
-        return False
-
-
-def _release(lock: FileLock) -> None:
-    # Unlinked while still held: who opened the old file meanwhile finds it unlinked after locking it and
-    # tries again.
-    with suppress(PermissionError):  # Windows keeps open files; an empty lock file stays behind there
-        Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
 
 
 def _check_run_id(run_id: str) -> None:

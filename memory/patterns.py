@@ -97,7 +97,7 @@ class PatternPosterior:
 
     def _count(self) -> dict[tuple[str, str, str], tuple[int, int]]:
         """Successes and trials of each (pattern, kind, backend)."""
-        sql = """SELECT pattern, kind, backend, sum(rating_change > ?), count(*)
+        sql = """SELECT pattern, kind, backend, sum(CASE WHEN rating_change > ? THEN 1 ELSE 0 END), count(*)
             FROM episodes GROUP BY pattern, kind, backend"""
         rows = self._ledger.rows(sql, (SUCCESS_ABOVE,))
         return {(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}

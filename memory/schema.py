@@ -1,39 +1,33 @@
 """The tables of the ledger database, as numbered migrations. Knows no row.
 
-A migration is never edited after a release; a change is a new function at the end of `MIGRATIONS`. The number
-of migrations applied is the database's `user_version`.
+A migration is never edited after a release; a change is a new function at the end of `MIGRATIONS`. They are
+written in SQLite's words; `memory/postgres.py` spells their types anew. Each database keeps the number of
+those applied.
 """
 
-import sqlite3
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from memory.errors import StoreTooNew
+from memory.tables import Transaction
+
+Migration = Callable[[Transaction], None]
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> int:
-    """Apply what is missing, all of it or nothing. Returns the number of migrations applied now.
+def find_missing(version: int, place: Path | str) -> Sequence[Migration]:
+    """The migrations that a database at `place` that has had `version` of them still needs.
 
     Raises:
         StoreTooNew: the database has more migrations than this version knows.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            fault = f"schema {version} is newer than {len(MIGRATIONS)}, the newest that this version knows"
-            raise StoreTooNew(path, fault, "Upgrade Maulstick, or point it at another data folder")
-        for migration in MIGRATIONS[version:]:
-            migration(connection)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    return len(MIGRATIONS) - version
+    if version > len(MIGRATIONS):
+        fault = f"schema {version} is newer than {len(MIGRATIONS)}, the newest that this version knows"
+        raise StoreTooNew(place, fault, "Upgrade Maulstick, or point it at another data folder or database")
+    return MIGRATIONS[version:]
 
 
-def _create_runs_1(connection: sqlite3.Connection) -> None:
+def _create_runs_1(connection: Transaction) -> None:
     connection.execute(
         """CREATE TABLE runs (
             run_id TEXT PRIMARY KEY,
@@ -56,7 +50,7 @@ def _create_runs_1(connection: sqlite3.Connection) -> None:
     )
 
 
-def _create_episodes_2(connection: sqlite3.Connection) -> None:
+def _create_episodes_2(connection: Transaction) -> None:
     # AUTOINCREMENT: a sequence number is never given twice, so "newer than the last one folded in" is exact.
     connection.execute(
         """CREATE TABLE episodes (
@@ -75,7 +69,7 @@ def _create_episodes_2(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX episodes_by_case ON episodes (kind, pattern, backend)")
 
 
-def _create_seed_trials_3(connection: sqlite3.Connection) -> None:
+def _create_seed_trials_3(connection: Transaction) -> None:
     connection.execute(
         """CREATE TABLE seed_trials (
             id TEXT PRIMARY KEY,
@@ -89,7 +83,7 @@ def _create_seed_trials_3(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX seed_trials_by_case ON seed_trials (backend, things, seed)")
 
 
-def _exact_seed_trials_4(connection: sqlite3.Connection) -> None:
+def _exact_seed_trials_4(connection: Transaction) -> None:
     # Trials from before know their things and their gain over their run's mean, which was 3.9 on average;
     # what else was asked they do not know, so their other descriptions are nobody's.
     connection.execute("ALTER TABLE seed_trials RENAME TO old_seed_trials")
@@ -116,9 +110,17 @@ def _exact_seed_trials_4(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX seed_trials_by_things ON seed_trials (backend, things, sequence)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+def _create_identity_5(connection: Transaction) -> None:
+    # Whose vectors a collection on a server holds: a ledger may be reached under several addresses, and
+    # several ledgers may have one address in turn.
+    connection.execute("CREATE TABLE identity (id TEXT NOT NULL)")
+    connection.execute("INSERT INTO identity VALUES (?)", (secrets.token_hex(8),))
+
+
+MIGRATIONS: tuple[Migration, ...] = (
     _create_runs_1,
     _create_episodes_2,
     _create_seed_trials_3,
     _exact_seed_trials_4,
+    _create_identity_5,
 )

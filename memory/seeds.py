@@ -92,12 +92,9 @@ class SeedPosterior:
             if t.seed in POOL
         ]
         columns = "id, backend, things, respects, request, seed, rating, run_id"
+        sql = f"INSERT INTO seed_trials ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         with self._ledger.transaction() as connection:
-            before = connection.total_changes
-            connection.executemany(
-                f"INSERT OR IGNORE INTO seed_trials ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
-            )
-            return connection.total_changes - before
+            return connection.executemany(sql, rows).rowcount
 
     def count(self) -> int:
         """How many trials there are."""

@@ -12,8 +12,6 @@ from agents.patterns import load_patterns
 from graphs.context import Studio
 from graphs.run import Home
 from memory.artifacts import Artifacts
-from memory.episodes import Episodes
-from memory.ledger import Ledger
 from memory.patterns import PatternPosterior
 from memory.seeds import SeedPosterior
 from models.executor import Executor, LocalExecutor, find_devices
@@ -22,6 +20,7 @@ from models.tools import builtin_tools
 from serving.failures import UserError
 from serving.home import DataFolder, check_writable
 from serving.minds import assemble_minds
+from serving.stores import open_episodes, open_ledger
 from settings import Settings
 
 
@@ -41,11 +40,11 @@ async def open_workshop(settings: Settings, mind: str, backend: str) -> AsyncGen
 
     Raises:
         UserError: a mind or a role is unknown, the device is not there or the home folder takes no files.
-        StoreError: the ledger or the cache of replies cannot be read.
+        StoreError: the ledger or the cache of replies cannot be read, or the ledger's server does not answer.
     """
     folder = DataFolder(settings.home)
     check_writable(folder.root, "MAULSTICK_HOME")
-    with Ledger(folder.ledger) as ledger, Episodes(ledger, folder.vectors) as episodes:
+    with open_ledger(settings) as ledger, open_episodes(settings, ledger) as episodes:
         artifacts = Artifacts(folder.artifacts)
         async with (
             make_executor(settings, artifacts) as executor,

@@ -21,8 +21,8 @@ from settings import Settings
 
 LIBRARIES = (
     "maulstick", "torch", "diffusers", "transformers", "accelerate", "langgraph",
-    "langgraph-checkpoint-sqlite", "chromadb", "openai", "pydantic", "numpy", "pillow",
-    "ray", "gradio", "mcp",
+    "langgraph-checkpoint-sqlite", "langgraph-checkpoint-postgres", "psycopg", "chromadb", "openai",
+    "pydantic", "numpy", "pillow", "ray", "gradio", "mcp",
 )  # fmt: skip
 LOW_DISK = 2 * 2**30
 """Bytes; a hundred runs with their pictures and checkpoints fit well below."""
@@ -60,11 +60,14 @@ class Weights(BaseModel):
 
 
 class Store(BaseModel):
-    """A store below MAULSTICK_HOME; "absent" is no fault, it is made when first needed."""
+    """A store below MAULSTICK_HOME, or on a server; "absent" is no fault, it is made when first needed.
+
+    `path` of a server is its address without user and password.
+    """
 
     name: str
-    path: Path
-    state: Literal["ok", "absent", "damaged"]
+    path: Path | str
+    state: Literal["ok", "absent", "damaged", "unreachable"]
 
 
 class Report(BaseModel):
@@ -93,7 +96,7 @@ def examine(settings: Settings) -> Report:
     devices = find_devices(settings.device, problems)
     weights = tuple(find_weights(problems))
     free = _find_disk(home, problems)
-    stores = tuple(find_stores(home, problems))
+    stores = tuple(find_stores(settings, problems))
     endpoints = find_endpoints(settings, problems)
     return Report(
         ok=not problems,
@@ -118,7 +121,7 @@ def find_versions(problems: list[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             if name == "maulstick":
                 found[name] = "not installed (running from its folder)"
-            elif name not in ("ray", "gradio", "mcp"):
+            elif name not in ("ray", "gradio", "mcp", "psycopg", "langgraph-checkpoint-postgres"):
                 problems.append(f"{name} is not installed: run `make setup`")
     return found
 
@@ -241,26 +244,62 @@ def _find_disk(home: DataFolder, problems: list[str]) -> int:
     return free
 
 
-def find_stores(home: DataFolder, problems: list[str]) -> Iterator[Store]:
+def find_stores(settings: Settings, problems: list[str]) -> Iterator[Store]:
     """Ledger, checkpoints and vectors, opened read-only in effect."""
+    home = DataFolder(settings.home)
+    if settings.database is None:
+        yield _look("ledger", home.ledger, _open_ledger, problems)
+        yield _look("checkpoints", home.checkpoints, _open_checkpoints, problems)
+    else:
+        yield from _look_at_database(settings.database, problems)
+    if settings.chroma is None:
+        yield _look("vectors", home.vectors, _open_vectors, problems)
+    else:
+        yield _look_at_chroma(settings.chroma, problems)
+
+
+def _look(name: str, path: Path, check: Callable[[Path], None], problems: list[str]) -> Store:
     from memory.errors import StoreError
 
-    checks: tuple[tuple[str, Path, Callable[[Path], None]], ...] = (
-        ("ledger", home.ledger, _open_ledger),
-        ("checkpoints", home.checkpoints, _open_checkpoints),
-        ("vectors", home.vectors, _open_vectors),
-    )
-    for name, path, check in checks:
-        if not path.exists():
-            yield Store(name=name, path=path, state="absent")
-            continue
-        try:
-            check(path)
-        except (StoreError, OSError, ValueError) as error:
-            problems.append(f"{name}: {error}")
-            yield Store(name=name, path=path, state="damaged")
-        else:
-            yield Store(name=name, path=path, state="ok")
+    if not path.exists():
+        return Store(name=name, path=path, state="absent")
+    try:
+        check(path)
+    except (StoreError, OSError, ValueError) as error:
+        problems.append(f"{name}: {error}")
+        return Store(name=name, path=path, state="damaged")
+    return Store(name=name, path=path, state="ok")
+
+
+def _look_at_database(url: str, problems: list[str]) -> Iterator[Store]:
+    from memory.errors import StoreError, StoreUnreachable
+    from memory.postgres import describe_url, find_tables
+
+    place = describe_url(url)
+    try:
+        tables = find_tables(url)
+    except StoreError as error:
+        problems.append(f"ledger: {error}")
+        state = "unreachable" if isinstance(error, StoreUnreachable) else "damaged"
+        yield from (Store(name=name, path=place, state=state) for name in ("ledger", "checkpoints"))
+        return
+    for name, table in (("ledger", "maulstick_schema"), ("checkpoints", "checkpoint_migrations")):
+        yield Store(name=name, path=place, state="ok" if table in tables else "absent")
+
+
+def _look_at_chroma(url: str, problems: list[str]) -> Store:
+    from memory.chroma_server import check_server
+    from memory.neighbours import IndexFailed
+
+    try:
+        check_server(url)
+    except IndexFailed as error:
+        problems.append(
+            f"vectors: {url}: {error}. Until it answers, recall compares with all rows; start it with "
+            "`chroma run`, or correct MAULSTICK_CHROMA"
+        )
+        return Store(name="vectors", path=url, state="unreachable")
+    return Store(name="vectors", path=url, state="ok")
 
 
 def _open_ledger(path: Path) -> None:

@@ -34,7 +34,8 @@ def evaluate_memory(train: int, count: int, images: int, seed: int, out: Path, a
     training = replace(held_out, split="train", wordings="heldout", count=train, seed=seed + 1)
     warming = {f"warming_{name}": value for name, value in training.facts().items()}
     check_same(out, held_out.facts() | warming | {"weights": hash_weights()})
-    settings = configure().model_copy(update={"home": out / "home"})
+    own = {"home": out / "home", "database": None, "chroma": None}  # what is measured is nobody else's memory
+    settings = configure().model_copy(update=own)
     report = asyncio.run(_measure(settings, training, held_out, out))
     write_memory_report(report, out)
     print(report.model_dump_json() if as_json else report)

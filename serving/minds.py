@@ -25,7 +25,7 @@ from models.artifact import ArtifactStore
 from models.backends import resolve
 from models.executor import Executor
 from serving.failures import UserError
-from serving.home import DataFolder
+from serving.stores import place_replies
 from settings import OPENAI, Settings
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -67,7 +67,7 @@ async def assemble_minds(
                 called[who] = _embedded(executor, backend)
                 return called[who]
             if not kept:
-                kept.append(KeptReplies(DataFolder(settings.home).replies))
+                kept.append(KeptReplies(place_replies(settings)))
             if who.partition(":")[0] == "qwen":
                 called[who] = WeighingMind(who, LocalSpeaker(find_local(settings, who), executor), kept[0])
             else:

@@ -17,6 +17,7 @@ from serving.board import Board
 from serving.configuration import configure
 from serving.failures import UserError
 from serving.home import DataFolder, check_writable
+from serving.stores import open_ledger
 from serving.terminal import draw
 from settings import Settings
 
@@ -30,11 +31,11 @@ def open_home(settings: Settings) -> Generator[Home]:
 
     Raises:
         UserError: the home folder takes no files.
-        StoreError: the ledger cannot be read.
+        StoreError: the ledger cannot be read, or its server does not answer.
     """
     folder = DataFolder(settings.home)
     check_writable(folder.root, "MAULSTICK_HOME")
-    with Ledger(folder.ledger) as ledger:
+    with open_ledger(settings) as ledger:
         yield Home(folder.root, ledger)
 
 

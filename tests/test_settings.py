@@ -1,3 +1,4 @@
+import traceback
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,15 @@ def test_minds_and_endpoints_come_from_nested_names(monkeypatch, tmp_path):
         ("MAULSTICK_THREADS", "0", ["MAULSTICK_THREADS", "'0'", "greater"]),
         ("MAULSTICK_THREADS", "many", ["MAULSTICK_THREADS", "'many'", "integer"]),
         ("MAULSTICK_MEMORY_GIB", "-1", ["MAULSTICK_MEMORY_GIB", "'-1'"]),
+        (
+            "MAULSTICK_DATABASE",
+            "mysql://u:p@h/db",
+            ["MAULSTICK_DATABASE begins", "'mysql://'", "postgresql://"],
+        ),
+        ("MAULSTICK_DATABASE", "studio.db", ["MAULSTICK_DATABASE is no URL"]),
+        ("MAULSTICK_DATABASE", "postgresql://h:5432", ["MAULSTICK_DATABASE names no database"]),
+        ("MAULSTICK_CHROMA", "localhost:8000", ["MAULSTICK_CHROMA", "'localhost:8000'", "http://host:port"]),
+        ("MAULSTICK_CHROMA", "http://u:secret@h:8000", ["MAULSTICK_CHROMA", "credentials"]),
         ("MAULSTICK_HOEM", "x", ["MAULSTICK_HOEM", "MAULSTICK_HOME"]),
         ("MAULSTICK_CONFIG", "gone.toml", ["MAULSTICK_CONFIG", "gone.toml"]),
     ],
@@ -92,3 +102,34 @@ def test_a_wrong_file_is_named_with_the_way_out(tmp_path, content, words):
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:hunter2@h/db",
+        "hunter2",
+        "postgresql://u:hunter2",
+        "postgresql://u:hunter2/x@h/db",
+        "postgresql://u:hunter2@x@h/db",
+        "postgresql://u:hunter2%zz@h/db",
+        "postgresql://u:hunter2?x@h/db",
+        "postgresql://u:hunter2#@h",
+    ],
+)
+def test_a_password_is_never_repeated(monkeypatch, url):
+    monkeypatch.setenv("MAULSTICK_DATABASE", url)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "MAULSTICK_DATABASE" in str(caught.value)
+    assert "hunter2" not in shown
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_are_shown_without_the_database(monkeypatch):
+    url = "postgresql://u:hunter%402@h:5432/db"
+    monkeypatch.setenv("MAULSTICK_DATABASE", url)
+    settings = load_settings()
+    assert settings.database == url
+    assert "hunter" not in repr(settings) + str(settings)

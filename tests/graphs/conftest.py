@@ -29,7 +29,6 @@ from graphs.context import Studio
 from graphs.run import Home
 from memory.artifacts import Artifacts
 from memory.episodes import Episodes
-from memory.ledger import Ledger
 from memory.patterns import PatternPosterior
 from memory.seeds import SeedPosterior
 from models.critique_image import CritiqueRequest, CritiqueResult
@@ -37,6 +36,7 @@ from models.executor import LocalExecutor
 from models.perception import DetectedThing, Perception
 from models.picture_request import GenerateRequest, GenerateResult
 from models.tool import Tool, ToolContext, ToolError
+from tests.ledgers import open_ledger
 
 VOCABULARY = load_vocabulary("cpu")
 PICTURE_SIZE = 32
@@ -171,8 +171,8 @@ def open_studio(home: Home, **changes: Any) -> Studio:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    with Ledger(tmp_path / "maulstick.db") as ledger:
+def home(place: str, tmp_path: Path) -> Iterator[Home]:
+    with open_ledger(place) as ledger:
         yield Home(tmp_path, ledger)
 
 

@@ -1,5 +1,5 @@
 """Runs one refinement, has its process killed at named points (`*` is any round), and resumes it:
-`crash.py FOLDER POINT...`.
+`crash.py FOLDER PLACES`, where PLACES is a JSON object: for each point the place of its ledger.
 
 Prints a JSON object: for each point (and for "whole", a run that nobody killed) the signal that ended the
 first process, and the pictures of the run once another process had finished it. Every run has a process of
@@ -20,21 +20,21 @@ from conftest import open_studio  # noqa: E402
 
 from graphs.request import Budget, RefineRequest  # noqa: E402
 from graphs.run import Home, load_state, refine, resume  # noqa: E402
-from memory.ledger import Ledger  # noqa: E402
+from tests.ledgers import open_ledger  # noqa: E402
 
 REQUEST = RefineRequest(
     prompt="a photo of a red cube left of two blue spheres", satisfied_at=5.0, budget=Budget(pictures=9)
 )
 
 
-async def work(root: Path, point: str, *, again: bool) -> None:
+async def work(root: Path, place: str, point: str, *, again: bool) -> None:
     """Begin the run, or go on with it; at `point` the process kills itself."""
 
     def crash_at(here: str) -> None:
         if fnmatchcase(here, point):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with Ledger(root / "maulstick.db") as ledger:
+    with open_ledger(place) as ledger:
         home = Home(root, ledger)
         studio = open_studio(home, crash_at=crash_at)
         if again:
@@ -54,28 +54,28 @@ async def work(root: Path, point: str, *, again: bool) -> None:
         studio.episodes.close()
 
 
-def in_a_process(root: Path, point: str, *, again: bool) -> int:
+def in_a_process(root: Path, place: str, point: str, *, again: bool) -> int:
     """The signal that ended the process, 0 if it ended well."""
     child = os.fork()
     if child == 0:
-        asyncio.run(work(root, point, again=again))
+        asyncio.run(work(root, place, point, again=again))
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, f"{point}: exit {status}"
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
-def main(folder: Path, points: list[str]) -> None:
+def main(folder: Path, places: dict[str, str]) -> None:
     """Tell how each point went."""
     told = {}
-    for point in ("whole", *points):
+    for point, place in places.items():
         root = folder / point.replace(":", "-").replace("*", "any")
         root.mkdir(parents=True)
-        killed = in_a_process(root, point, again=False)
+        killed = in_a_process(root, place, point, again=False)
         if killed:
-            assert in_a_process(root, "", again=True) == 0
+            assert in_a_process(root, place, "", again=True) == 0
         told[point] = {"killed": killed, **json.loads((root / "told.json").read_text())}
     print(json.dumps(told))
 
 
-main(Path(sys.argv[1]), sys.argv[2:])
+main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,12 @@ MORE_POINTS = (
 )
 
 
-def crash(folder: Path, points: list[str]) -> dict[str, Any]:
-    command = [sys.executable, str(Path(__file__).with_name("crash.py")), str(folder), *points]
+def crash(folder: Path, points: list[str], new_database: Callable[[], str] | None = None) -> dict[str, Any]:
+    """What `crash.py` tells: a file for each point, or a server's database; the whole run has a file."""
+    places = {point: str(folder / f"{number}.db") for number, point in enumerate(["whole", *points])}
+    if new_database is not None:
+        places.update({point: new_database() for point in points})
+    command = [sys.executable, str(Path(__file__).with_name("crash.py")), str(folder), json.dumps(places)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1700)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -58,6 +63,14 @@ def check(told: dict[str, Any], points: list[str]) -> None:
 @pytest.mark.timeout(600)
 def test_a_killed_run_resumes_to_the_same_pictures(tmp_path: Path) -> None:
     check(crash(tmp_path, POINTS), POINTS)
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(600)
+def test_a_killed_run_on_a_server_resumes_to_the_pictures_of_one_on_a_file(
+    tmp_path: Path, postgres_server: Any
+) -> None:
+    check(crash(tmp_path, POINTS, postgres_server.new_database), POINTS)
 
 
 @pytest.mark.slow

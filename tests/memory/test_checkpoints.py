@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,18 @@ from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
 from memory.checkpoints import open_checkpointer, prune
-from memory.errors import StoreDamaged
+from memory.errors import StoreDamaged, StoreUnreachable
+from memory.postgres_checkpoints import open_postgres_checkpointer
+
+Opener = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+@pytest.fixture
+def opener(place: str) -> Opener:
+    """Opens the checkpoints of one place, again and again: a file's, and a server's."""
+    if place.startswith("postgresql:"):
+        return lambda: open_postgres_checkpointer(place)
+    return lambda: open_checkpointer(Path(place).with_name("checkpoints.db"))
 
 
 class Plan(BaseModel):
@@ -63,16 +75,15 @@ async def count(saver: Any, name: str) -> int:
     return len([checkpoint async for checkpoint in saver.alist(thread(name))])
 
 
-async def test_an_interrupted_run_goes_on_after_closing_and_pruning(tmp_path: Path) -> None:
-    path = tmp_path / "data" / "checkpoints.db"
-    async with open_checkpointer(path) as saver:
+async def test_an_interrupted_run_goes_on_after_closing_and_pruning(opener: Opener) -> None:
+    async with opener() as saver:
         for name in ("one", "two"):
             await (
                 build()
                 .compile(checkpointer=saver)
                 .ainvoke({"prompt": "cube ball"}, thread(name), durability="sync")
             )
-    async with open_checkpointer(path) as saver:
+    async with opener() as saver:
         graph = build().compile(checkpointer=saver)
         had, others = await count(saver, "one"), await count(saver, "two")
         assert await prune(saver, "one") == had - 1 > 1
@@ -156,9 +167,9 @@ asyncio.run(main())
         assert done.stdout == "open\n", done.stderr
 
 
-async def test_of_a_step_that_failed_only_the_failure_is_kept(tmp_path: Path) -> None:
+async def test_of_a_step_that_failed_only_the_failure_is_kept(opener: Opener) -> None:
     config: Any = {"configurable": {"thread_id": "cut"}}
-    async with open_checkpointer(tmp_path / "checkpoints.db") as saver:
+    async with opener() as saver:
         await build().compile(checkpointer=saver).ainvoke(State(prompt="a cube"), config, durability="sync")
         last = await saver.aget_tuple(config)
         assert last is not None
@@ -169,3 +180,46 @@ async def test_of_a_step_that_failed_only_the_failure_is_kept(tmp_path: Path) ->
     assert again is not None and again.pending_writes is not None
     kept = {(task, channel) for task, channel, _ in again.pending_writes if task in ("failed", "done")}
     assert kept == {("failed", "__error__"), ("done", "plan")}
+
+
+async def test_pruning_forgets_what_only_the_forgotten_needed(opener: Opener) -> None:
+    async with opener() as saver:
+        graph = build().compile(checkpointer=saver)
+        await graph.ainvoke({"prompt": "cube ball"}, thread("one"), durability="sync")
+        await graph.ainvoke(Command(resume=0), thread("one"), durability="sync")
+        before = (await graph.aget_state(thread("one"))).values
+        assert await prune(saver, "one") > 1
+        assert await prune(saver, "one") == 0
+        assert await prune(saver, "nobody") == 0
+        assert (await graph.aget_state(thread("one"))).values == before
+
+
+@pytest.mark.postgres
+async def test_many_open_an_empty_database_at_once(postgres_server: Any) -> None:
+    url = postgres_server.new_database()
+
+    async def use(name: str) -> None:
+        async with open_postgres_checkpointer(url) as saver:
+            graph = build().compile(checkpointer=saver)
+            await graph.ainvoke({"prompt": "cube ball"}, thread(name), durability="sync")
+
+    await asyncio.gather(*(use(str(number)) for number in range(6)))
+    async with open_postgres_checkpointer(url) as saver:
+        assert [await count(saver, str(number)) for number in range(6)] == [4] * 6
+        cursor = await saver.conn.execute("SELECT DISTINCT type FROM checkpoint_blobs")
+        assert {row["type"] for row in await cursor.fetchall()} <= {"msgpack+zlib", "null+zlib", "empty"}
+
+
+@pytest.mark.postgres
+async def test_a_connection_that_is_lost_during_a_run_is_told(postgres_server: Any) -> None:
+    url = postgres_server.new_database()
+    with pytest.raises(StoreUnreachable, match=r"postgresql://127.0.0.1:\d+/test_\w+: no answer"):
+        async with open_postgres_checkpointer(url) as saver:
+            graph = build().compile(checkpointer=saver)
+            await graph.ainvoke({"prompt": "cube ball"}, thread("one"), durability="sync")
+            postgres_server.cut_connections()
+            await graph.ainvoke(Command(resume=1), thread("one"), durability="sync")
+    async with open_postgres_checkpointer(url) as saver:
+        graph = build().compile(checkpointer=saver)
+        out = await graph.ainvoke(Command(resume=1), thread("one"), durability="sync")
+        assert out["log"][-1] == "ball"

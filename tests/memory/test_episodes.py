@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from memory.episodes import Episode, Episodes
 from memory.ledger import Ledger
+from tests.ledgers import open_ledger
 
 Start = Callable[..., "subprocess.Popen[str]"]
 COLOURS = ("red", "green", "blue", "yellow", "white", "black", "orange", "purple")
@@ -36,8 +37,8 @@ def make_many(count: int) -> list[Episode]:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.db") as ledger:
+def ledger(place: str) -> Iterator[Ledger]:
+    with open_ledger(place) as ledger:
         yield ledger
 
 
@@ -119,17 +120,17 @@ def test_owner_and_others_recall_the_same(ledger: Ledger, chroma: Path) -> None:
 
 
 def test_an_empty_memory_and_one_that_only_adds_do_not_pay_for_chroma(
-    ledger: Ledger, chroma: Path, start: Start
+    place: str, ledger: Ledger, chroma: Path, start: Start
 ) -> None:
-    worker = start("add", ledger.path, chroma, "red cube")
+    worker = start("add", place, chroma, "red cube")
     assert worker.communicate(timeout=90)[0].split() == ["1", "False", "False"]
     assert not chroma.exists()
     script = f"""
 import sys
 from pathlib import Path
-from memory.ledger import Ledger
+from tests.ledgers import open_ledger
 from memory.episodes import Episodes
-with Ledger(Path({str(ledger.path)!r})) as ledger, Episodes(ledger, Path({str(chroma)!r})) as episodes:
+with open_ledger({place!r}) as ledger, Episodes(ledger, Path({str(chroma)!r})) as episodes:
     print(episodes.recall("position", "left of", "embedded", 3))
 print("chromadb" in sys.modules, "sklearn" in sys.modules, "torch" in sys.modules, "langgraph" in sys.modules)
 """
@@ -176,8 +177,10 @@ def ask(worker: "subprocess.Popen[str]", text: str) -> str:
     return worker.stdout.readline().strip()
 
 
-def test_the_owner_folds_in_what_another_process_adds(ledger: Ledger, chroma: Path, start: Start) -> None:
-    owner = start("own", ledger.path, chroma)
+def test_the_owner_folds_in_what_another_process_adds(
+    place: str, ledger: Ledger, chroma: Path, start: Start
+) -> None:
+    owner = start("own", place, chroma)
     with Episodes(ledger, chroma) as here:
         here.add([make("red cube"), make("blue ball")])
         assert ask(owner, "a red cube") == "red cube"
@@ -194,12 +197,12 @@ def test_the_owner_folds_in_what_another_process_adds(ledger: Ledger, chroma: Pa
 
 
 def test_a_killed_owner_costs_nothing_but_the_making_again(
-    ledger: Ledger, chroma: Path, start: Start, caplog: pytest.LogCaptureFixture
+    place: str, ledger: Ledger, chroma: Path, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Episodes(ledger, chroma) as here:
         here.add([make("red cube"), make("blue ball")])
         (chroma.parent / "chroma.unsealed").mkdir()  # of an owner killed before
-        owner = start("own", ledger.path, chroma)
+        owner = start("own", place, chroma)
         assert ask(owner, "a red cube") == "red cube"
         owner.send_signal(signal.SIGKILL)
         owner.wait(90)

@@ -7,11 +7,12 @@ import pytest
 from memory.episodes import Episode, Episodes
 from memory.ledger import Ledger
 from memory.patterns import POOLED_TRIALS, PRIOR_TRIALS, SUCCESS_ABOVE, PatternPosterior
+from tests.ledgers import open_ledger
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.db") as ledger:
+def ledger(place: str) -> Iterator[Ledger]:
+    with open_ledger(place) as ledger:
         yield ledger
 
 
@@ -19,7 +20,7 @@ def record(
     ledger: Ledger, pattern: str, changes: list[float], kind: str = "colour", backend: str = "a"
 ) -> None:
     """Write one episode for each rating change."""
-    start = Episodes(ledger, ledger.path.with_name("chroma")).count()
+    start = Episodes(ledger, Path("never opened")).count()
     episodes = [
         Episode(
             kind=kind,
@@ -32,7 +33,7 @@ def record(
         )
         for i, change in enumerate(changes)
     ]
-    Episodes(ledger, ledger.path.with_name("chroma")).add(episodes)
+    Episodes(ledger, Path("never opened")).add(episodes)
 
 
 def share(

@@ -1,10 +1,8 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from memory.ledger import Ledger
 from memory.seeds import (
     NOISE_VARIANCE,
     POOL,
@@ -16,6 +14,7 @@ from memory.seeds import (
     SeedPosterior,
     SeedTrial,
 )
+from tests.ledgers import open_ledger
 
 PAIR = "a cone, a cube"
 TWO = Asked(things=PAIR, respects=f"{PAIR}: count", request="count a cone; count a cube")
@@ -25,8 +24,8 @@ COUNT = Asked(things="three cones", respects="three cones: count", request="coun
 
 
 @pytest.fixture
-def posterior(tmp_path: Path) -> Iterator[SeedPosterior]:
-    with Ledger(tmp_path / "ledger.db") as ledger:
+def posterior(place: str) -> Iterator[SeedPosterior]:
+    with open_ledger(place) as ledger:
         yield SeedPosterior(ledger)
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from PIL import Image
 
 from memory.artifacts import Artifacts
+from memory.chroma_server import ServerIndex
+from memory.embedding import DIMENSIONS, EMBEDDER
 from memory.episodes import Episode, Episodes
 from memory.journal import Journal
-from memory.ledger import Ledger, RunBusy
+from memory.ledger import RunBusy
+from tests.ledgers import open_ledger
 
 
 def picture() -> Image.Image:
@@ -52,14 +55,14 @@ def save_many(root: str, name: str, count: str) -> None:
 
 
 def hold(database: str, run_id: str) -> None:
-    with Ledger(Path(database)) as ledger, ledger.lease(run_id):
+    with open_ledger(database) as ledger, ledger.lease(run_id):
         print("held", flush=True)
         time.sleep(600)
 
 
 def count_up(database: str, run_id: str, counter: str, times: str) -> None:
     """Add to a number in a file without any lock but the lease."""
-    with Ledger(Path(database)) as ledger:
+    with open_ledger(database) as ledger:
         done = 0
         while done < int(times):
             try:
@@ -74,14 +77,24 @@ def count_up(database: str, run_id: str, counter: str, times: str) -> None:
 
 def own(database: str, chroma: str) -> None:
     """Own Chroma; answer each line of input, a text, with the words of the episode recalled."""
-    with Ledger(Path(database)) as ledger, Episodes(ledger, Path(chroma)) as episodes:
+    with open_ledger(database) as ledger, Episodes(ledger, Path(chroma)) as episodes:
         for line in sys.stdin:
             found = episodes.recall("colour", line.strip(), "embedded", 1)
             print(found[0][0].before, flush=True)
 
 
+def ask_server(database: str, url: str) -> None:
+    """As `own`, with a Chroma server."""
+    with open_ledger(database) as ledger:
+        index = ServerIndex(url, ledger.id, EMBEDDER, DIMENSIONS)
+        with Episodes(ledger, index) as episodes:
+            for line in sys.stdin:
+                found = episodes.recall("colour", line.strip(), "embedded", 1)
+                print(found[0][0].before, flush=True)
+
+
 def add(database: str, chroma: str, words: str) -> None:
-    with Ledger(Path(database)) as ledger, Episodes(ledger, Path(chroma)) as episodes:
+    with open_ledger(database) as ledger, Episodes(ledger, Path(chroma)) as episodes:
         episode = Episode(
             kind="colour",
             before=words,
@@ -102,5 +115,5 @@ def write_lines(path: str) -> None:
 
 
 if __name__ == "__main__":
-    commands = {f.__name__: f for f in (save, save_many, hold, count_up, own, add, write_lines)}
+    commands = {f.__name__: f for f in (save, save_many, hold, count_up, own, ask_server, add, write_lines)}
     commands[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,357 @@
+"""The ledger's database on a Postgres server, with advisory locks for leases. Knows no row.
+
+Imports psycopg (the extra [postgres]) when a server is first asked, and no sooner. Every message names the
+server and the database and never the password: it is built from the URL's other parts.
+"""
+
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from memory.errors import StoreDamaged, StoreError, StoreUnreachable
+from memory.schema import find_missing
+from memory.tables import Value
+
+_LOG = logging.getLogger(__name__)
+FORM = "postgresql://user:password@host:5432/database, special characters of the password as %XX"
+_HOST = r"(\[[^]]*\]|[^:\[]*)"
+CONNECT_SECONDS = 10
+PATIENCE = "30s"
+"""How long a writer waits for its turn, as SQLite's do."""
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""Seconds; a server that went away without a word is noticed after a minute."""
+_HOLDER_DIED = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+"""And so does the server notice that a lock's holder lost its machine."""
+_MAY_IDLE = "-c idle_session_timeout=0"
+"""A lock's connection says nothing for as long as its run takes."""
+_SPELLINGS = (
+    ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+    ("INTEGER", "BIGINT"),
+    ("REAL", "DOUBLE PRECISION"),  # SQLite's REAL has 8 bytes, that of Postgres 4
+    ("rowid", "ctid"),
+)
+"""Words of the migrations, as SQLite spells them and as Postgres does."""
+
+
+def check_url(url: str) -> None:
+    """Find out whether a URL can be read, before libpq does, whose words repeat the part that it cannot.
+
+    Raises:
+        ValueError: it cannot; the message holds nothing of the URL but its scheme.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ValueError(f"is no URL: write {FORM}")
+    if scheme not in ("postgresql", "postgres"):
+        raise ValueError(f"begins with {scheme + separator!r}: write {FORM}")
+    address = rest.partition("?")[0]
+    user, _, place = address.rpartition("@")
+    hosts, _, name = place.partition("/")
+    escaped = not re.search(r"%(?![0-9A-Fa-f]{2})", rest) and "@" not in rest.partition("?")[2]
+    hosts_told = all(re.fullmatch(rf"{_HOST}(:\d*)?", host) for host in hosts.split(","))
+    if re.search(r"[@/#\s]", user) or not escaped or not hosts_told:
+        raise ValueError(f"cannot be read: write {FORM}")
+    if not name:
+        raise ValueError(f"names no database: write {FORM}")
+
+
+def describe_url(url: str) -> str:
+    """What messages call a database: its host, port and name, and nothing else of the URL."""
+    address, _, query = url.partition("://")[2].partition("?")
+    # After the last @, and ports in digits alone: a password that is not escaped may hold any character.
+    hosts, _, name = address.partition("#")[0].rpartition("@")[2].partition("/")
+    given = parse_qs(query)
+    hosts = hosts or given.get("host", ["localhost"])[0]
+    hosts = ",".join(re.sub(rf"^{_HOST}:(?!\d*$).*", r"\1", host) for host in unquote(hosts).split(","))
+    return f"postgresql://{hosts}/{unquote(name) or given.get('dbname', [''])[0]}"
+
+
+def import_psycopg(url: str) -> Any:
+    """The driver.
+
+    Raises:
+        StoreUnreachable: it is not installed.
+    """
+    try:
+        return import_module("psycopg")
+    except ImportError as error:
+        fault = f"psycopg, which speaks to Postgres, cannot be imported ({error})"
+        way_out = "Install it with `pip install maulstick[postgres]`, or unset MAULSTICK_DATABASE"
+        raise StoreUnreachable(describe_url(url), fault, way_out) from error
+
+
+def lock_key(name: str) -> int:
+    """A name as the number, 64 bits with a sign, that Postgres locks by."""
+    return int.from_bytes(hashlib.sha256(f"maulstick {name}".encode()).digest()[:8], "big", signed=True)
+
+
+@contextmanager
+def failures_told(url: str) -> Generator[None]:
+    """Turn what the server, or the way to it, refuses into one line; let errors in the SQL pass.
+
+    Raises:
+        StoreUnreachable: the server does not answer, or the connection was lost.
+        StoreError: the server does not let this user do it.
+    """
+    psycopg = import_psycopg(url)
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        way_out = "See that the server runs and lets you in, and try again; or correct MAULSTICK_DATABASE"
+        raise StoreUnreachable(describe_url(url), f"no answer ({_first_line(error)})", way_out) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        way_out = "Let the user of MAULSTICK_DATABASE do it; easiest, make it the owner of the database"
+        raise StoreError(describe_url(url), _first_line(error), way_out) from error
+
+
+class PostgresDatabase:
+    """The database at `url`, its tables created if they are not there. One object serves all threads.
+
+    A connection that was lost is told by the call that met it; the next call connects again.
+
+    Raises:
+        StoreUnreachable: the server does not answer, or psycopg is not installed.
+        StoreTooNew: a later version wrote the tables.
+        StoreError: the database has another program's tables, or the user may not make any.
+    """
+
+    path: Path | None = None
+    elements = "SELECT jsonb_array_elements_text(CAST(? AS jsonb))"
+
+    def __init__(self, url: str) -> None:
+        self.url: str | None = url
+        self._url = url
+        self.name = describe_url(url)
+        self._guard = threading.RLock()
+        self._connection: Any = None
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
+
+    def rows(self, sql: str, parameters: Sequence[Value] = ()) -> Sequence["PostgresRow"]:
+        """All rows of a query.
+
+        Raises:
+            StoreUnreachable: the server does not answer.
+        """
+        with self._connected() as connection:
+            return connection.execute(_translate(sql), parameters).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Generator["PostgresTransaction"]:
+        """Write several rows or none. Writers of all processes take turns, as SQLite's do.
+
+        So sequence numbers are seen in their order: who has seen one has seen all that are smaller.
+
+        Raises:
+            StoreUnreachable: the server does not answer, or 30 s did not bring the turn; nothing is written.
+        """
+        with self._connected() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key("writer"),))
+            yield PostgresTransaction(connection)
+
+    @contextmanager
+    def try_lock(self, name: str) -> Generator[bool]:
+        """An advisory lock on a connection of its own: it ends with its process, however that ends.
+
+        Raises:
+            StoreUnreachable: the server does not answer.
+        """
+        with failures_told(self._url):
+            connection = _connect(self._url, options=f"{_HOLDER_DIED} {_MAY_IDLE}")
+        try:
+            with failures_told(self._url):
+                sql = "SELECT pg_try_advisory_lock(%s)"
+                held = connection.execute(sql, (lock_key(f"lock {name}"),)).fetchone()[0]
+            yield held
+            with self._loss_logged(name):
+                connection.execute("SELECT 1")
+        finally:
+            connection.close()  # and with it the lock
+
+    @contextmanager
+    def _loss_logged(self, name: str) -> Generator[None]:
+        try:
+            with failures_told(self._url):
+                yield
+        except StoreUnreachable as error:
+            _LOG.warning("%s: the lock on %s was lost while it was held: %s", self.name, name, error.fault)
+
+    def held(self, names: Sequence[str]) -> set[str]:
+        """Which of the names somebody holds now."""
+        sql = """SELECT classid::bigint, objid::bigint FROM pg_locks
+            WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+        locks = {(row[0] << 32) | row[1] for row in self.rows(sql)}
+        return {name for name in names if lock_key(f"lock {name}") % 2**64 in locks}
+
+    def damaged(self, fault: str) -> StoreDamaged:
+        """The error for rows that are not what was written."""
+        return StoreDamaged(self.name, fault, "Put the database back from a backup")
+
+    def close(self) -> None:
+        """Close the connection. What is held stays held."""
+        with self._guard:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def _connected(self) -> Generator[Any]:
+        with self._guard, failures_told(self._url):
+            if self._connection is None:
+                self._connection = _connect(self._url)
+            connection = self._connection
+            try:
+                yield connection
+            finally:
+                if connection.closed:  # psycopg closes a connection that was lost
+                    self._connection = None
+
+    def _migrate(self) -> None:
+        with self.transaction() as transaction, self._strangers_told():
+            transaction.execute("CREATE TABLE IF NOT EXISTS maulstick_schema (version BIGINT NOT NULL)")
+            version = self._version() or 0
+            missing = find_missing(version, self.name)
+            for migration in missing:
+                migration(PostgresMigration(transaction))
+            transaction.execute("DELETE FROM maulstick_schema")
+            transaction.execute("INSERT INTO maulstick_schema VALUES (?)", (version + len(missing),))
+
+    def _version(self) -> int | None:
+        rows = self.rows("SELECT max(version) FROM maulstick_schema")
+        return rows[0][0]
+
+    @contextmanager
+    def _strangers_told(self) -> Generator[None]:
+        psycopg = import_psycopg(self._url)
+        try:
+            yield
+        except psycopg.errors.DuplicateTable as error:
+            fault = f"the database has tables that are not Maulstick's ({_first_line(error)})"
+            raise StoreError(self.name, fault, "Give Maulstick a database of its own") from error
+
+
+def find_tables(url: str) -> set[str]:
+    """The tables in the database at `url`, without changing anything.
+
+    Raises:
+        StoreUnreachable: the server does not answer, or psycopg is not installed.
+        StoreTooNew: a later version wrote the tables.
+    """
+    with failures_told(url):
+        connection = _connect(url)
+        try:
+            sql = "SELECT tablename FROM pg_tables WHERE schemaname = ANY (current_schemas(false))"
+            tables = {row[0] for row in connection.execute(sql).fetchall()}
+            if "maulstick_schema" in tables:
+                version = connection.execute("SELECT max(version) FROM maulstick_schema").fetchone()[0]
+                find_missing(version, describe_url(url))
+        finally:
+            connection.close()
+    return tables
+
+
+def connection_arguments(url: str) -> tuple[str, dict[str, Any]]:
+    """The URL and the settings with which every connection is made.
+
+    Raises:
+        StoreUnreachable: the URL cannot be read.
+    """
+    psycopg = import_psycopg(url)
+    try:
+        check_url(url)
+        given = psycopg.conninfo.conninfo_to_dict(url)
+    except (ValueError, psycopg.ProgrammingError):
+        # Their words may hold a part of the password.
+        raise StoreUnreachable(
+            describe_url(url), "the URL cannot be read", f"Write MAULSTICK_DATABASE as {FORM}"
+        ) from None
+    own = {"connect_timeout": CONNECT_SECONDS, "application_name": "maulstick", **_KEEPALIVE}
+    return url, {key: value for key, value in own.items() if key not in given} | {"autocommit": True}
+
+
+class PostgresRow(tuple[Any, ...]):
+    """A row by place or by column, as SQLite's."""
+
+    names: tuple[str, ...]
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
+
+    def keys(self) -> Iterator[str]:
+        """The columns' names."""
+        return iter(self.names)
+
+
+class PostgresTransaction:
+    """Statements as SQLite spells them, said to Postgres."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """One statement."""
+        return self._connection.execute(_translate(sql), parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
+        """One statement for each row of parameters."""
+        cursor = self._connection.cursor()
+        cursor.executemany(_translate(sql), list(parameters))
+        return cursor
+
+
+class PostgresMigration:
+    """The statements of a migration, with the types' names spelt anew."""
+
+    def __init__(self, transaction: PostgresTransaction) -> None:
+        self._transaction = transaction
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """One statement."""
+        for ours, theirs in _SPELLINGS:
+            sql = sql.replace(ours, theirs)
+        return self._transaction.execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
+        """One statement for each row of parameters."""
+        return self._transaction.executemany(sql, parameters)
+
+
+def _translate(sql: str) -> str:
+    return sql.replace("?", "%s")
+
+
+def _connect(url: str, options: str = "") -> Any:
+    psycopg = import_psycopg(url)
+    address, arguments = connection_arguments(url)
+    if options:
+        given = psycopg.conninfo.conninfo_to_dict(url).get("options", "")
+        arguments["options"] = f"{given} {options}".strip()
+    connection = psycopg.connect(address, row_factory=_make_rows, **arguments)
+    try:
+        connection.execute(f"SET lock_timeout = '{PATIENCE}'")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_rows(cursor: Any) -> Callable[[Sequence[Any]], PostgresRow]:
+    names = tuple(column.name for column in cursor.description or ())
+    made = type("PostgresRow", (PostgresRow,), {"names": names})
+    return made
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
