@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from agents.reading.card import EndpointCard, LocalCard
-from memory.postgres import check_url
+from memory.postgres_url import check_url
 from models.cards import DiffusersCard, ImagesCard, kind_of_card
 
 PREFIX = "MAULSTICK_"

@@ -1,32 +1,26 @@
-"""The ledger's database on a Postgres server, with advisory locks for leases. Knows no row.
+"""The ledger's database on a Postgres server, with advisory locks for leases. Knows no row."""
 
-Imports psycopg (the extra [postgres]) when a server is first asked, and no sooner. Every message names the
-server and the database and never the password: it is built from the URL's other parts.
-"""
-
-import hashlib
 import logging
-import re
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 from memory.errors import StoreDamaged, StoreError, StoreUnreachable
+from memory.postgres_connection import (
+    PostgresRow,
+    connect,
+    failures_told,
+    first_line,
+    import_psycopg,
+    lock_key,
+)
+from memory.postgres_url import describe_url
 from memory.schema import find_missing
 from memory.tables import Value
 
 _LOG = logging.getLogger(__name__)
-FORM = "postgresql://user:password@host:5432/database, special characters of the password as %XX"
-_HOST = r"(\[[^]]*\]|[^:\[]*)"
-CONNECT_SECONDS = 10
-PATIENCE = "30s"
-"""How long a writer waits for its turn, as SQLite's do."""
-_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""Seconds; a server that went away without a word is noticed after a minute."""
 _HOLDER_DIED = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 """And so does the server notice that a lock's holder lost its machine."""
 _MAY_IDLE = "-c idle_session_timeout=0"
@@ -38,77 +32,6 @@ _SPELLINGS = (
     ("rowid", "ctid"),
 )
 """Words of the migrations, as SQLite spells them and as Postgres does."""
-
-
-def check_url(url: str) -> None:
-    """Find out whether a URL can be read, before libpq does, whose words repeat the part that it cannot.
-
-    Raises:
-        ValueError: it cannot; the message holds nothing of the URL but its scheme.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        raise ValueError(f"is no URL: write {FORM}")
-    if scheme not in ("postgresql", "postgres"):
-        raise ValueError(f"begins with {scheme + separator!r}: write {FORM}")
-    address = rest.partition("?")[0]
-    user, _, place = address.rpartition("@")
-    hosts, _, name = place.partition("/")
-    escaped = not re.search(r"%(?![0-9A-Fa-f]{2})", rest) and "@" not in rest.partition("?")[2]
-    hosts_told = all(re.fullmatch(rf"{_HOST}(:\d*)?", host) for host in hosts.split(","))
-    if re.search(r"[@/#\s]", user) or not escaped or not hosts_told:
-        raise ValueError(f"cannot be read: write {FORM}")
-    if not name:
-        raise ValueError(f"names no database: write {FORM}")
-
-
-def describe_url(url: str) -> str:
-    """What messages call a database: its host, port and name, and nothing else of the URL."""
-    address, _, query = url.partition("://")[2].partition("?")
-    # After the last @, and ports in digits alone: a password that is not escaped may hold any character.
-    hosts, _, name = address.partition("#")[0].rpartition("@")[2].partition("/")
-    given = parse_qs(query)
-    hosts = hosts or given.get("host", ["localhost"])[0]
-    hosts = ",".join(re.sub(rf"^{_HOST}:(?!\d*$).*", r"\1", host) for host in unquote(hosts).split(","))
-    return f"postgresql://{hosts}/{unquote(name) or given.get('dbname', [''])[0]}"
-
-
-def import_psycopg(url: str) -> Any:
-    """The driver.
-
-    Raises:
-        StoreUnreachable: it is not installed.
-    """
-    try:
-        return import_module("psycopg")
-    except ImportError as error:
-        fault = f"psycopg, which speaks to Postgres, cannot be imported ({error})"
-        way_out = "Install it with `pip install maulstick[postgres]`, or unset MAULSTICK_DATABASE"
-        raise StoreUnreachable(describe_url(url), fault, way_out) from error
-
-
-def lock_key(name: str) -> int:
-    """A name as the number, 64 bits with a sign, that Postgres locks by."""
-    return int.from_bytes(hashlib.sha256(f"maulstick {name}".encode()).digest()[:8], "big", signed=True)
-
-
-@contextmanager
-def failures_told(url: str) -> Generator[None]:
-    """Turn what the server, or the way to it, refuses into one line; let errors in the SQL pass.
-
-    Raises:
-        StoreUnreachable: the server does not answer, or the connection was lost.
-        StoreError: the server does not let this user do it.
-    """
-    psycopg = import_psycopg(url)
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        way_out = "See that the server runs and lets you in, and try again; or correct MAULSTICK_DATABASE"
-        raise StoreUnreachable(describe_url(url), f"no answer ({_first_line(error)})", way_out) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        way_out = "Let the user of MAULSTICK_DATABASE do it; easiest, make it the owner of the database"
-        raise StoreError(describe_url(url), _first_line(error), way_out) from error
 
 
 class PostgresDatabase:
@@ -167,7 +90,7 @@ class PostgresDatabase:
             StoreUnreachable: the server does not answer.
         """
         with failures_told(self._url):
-            connection = _connect(self._url, options=f"{_HOLDER_DIED} {_MAY_IDLE}")
+            connection = connect(self._url, options=f"{_HOLDER_DIED} {_MAY_IDLE}")
         try:
             with failures_told(self._url):
                 sql = "SELECT pg_try_advisory_lock(%s)"
@@ -209,7 +132,7 @@ class PostgresDatabase:
     def _connected(self) -> Generator[Any]:
         with self._guard, failures_told(self._url):
             if self._connection is None:
-                self._connection = _connect(self._url)
+                self._connection = connect(self._url)
             connection = self._connection
             try:
                 yield connection
@@ -221,7 +144,8 @@ class PostgresDatabase:
         with self.transaction() as transaction, self._strangers_told():
             transaction.execute("CREATE TABLE IF NOT EXISTS maulstick_schema (version BIGINT NOT NULL)")
             version = self._version() or 0
-            missing = find_missing(version, self.name)
+            if not (missing := find_missing(version, self.name)):
+                return
             for migration in missing:
                 migration(PostgresMigration(transaction))
             transaction.execute("DELETE FROM maulstick_schema")
@@ -237,7 +161,7 @@ class PostgresDatabase:
         try:
             yield
         except psycopg.errors.DuplicateTable as error:
-            fault = f"the database has tables that are not Maulstick's ({_first_line(error)})"
+            fault = f"the database has tables that are not Maulstick's ({first_line(error)})"
             raise StoreError(self.name, fault, "Give Maulstick a database of its own") from error
 
 
@@ -249,7 +173,7 @@ def find_tables(url: str) -> set[str]:
         StoreTooNew: a later version wrote the tables.
     """
     with failures_told(url):
-        connection = _connect(url)
+        connection = connect(url)
         try:
             sql = "SELECT tablename FROM pg_tables WHERE schemaname = ANY (current_schemas(false))"
             tables = {row[0] for row in connection.execute(sql).fetchall()}
@@ -259,38 +183,6 @@ def find_tables(url: str) -> set[str]:
         finally:
             connection.close()
     return tables
-
-
-def connection_arguments(url: str) -> tuple[str, dict[str, Any]]:
-    """The URL and the settings with which every connection is made.
-
-    Raises:
-        StoreUnreachable: the URL cannot be read.
-    """
-    psycopg = import_psycopg(url)
-    try:
-        check_url(url)
-        given = psycopg.conninfo.conninfo_to_dict(url)
-    except (ValueError, psycopg.ProgrammingError):
-        # Their words may hold a part of the password.
-        raise StoreUnreachable(
-            describe_url(url), "the URL cannot be read", f"Write MAULSTICK_DATABASE as {FORM}"
-        ) from None
-    own = {"connect_timeout": CONNECT_SECONDS, "application_name": "maulstick", **_KEEPALIVE}
-    return url, {key: value for key, value in own.items() if key not in given} | {"autocommit": True}
-
-
-class PostgresRow(tuple[Any, ...]):
-    """A row by place or by column, as SQLite's."""
-
-    names: tuple[str, ...]
-
-    def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
-
-    def keys(self) -> Iterator[str]:
-        """The columns' names."""
-        return iter(self.names)
 
 
 class PostgresTransaction:
@@ -329,29 +221,3 @@ class PostgresMigration:
 
 def _translate(sql: str) -> str:
     return sql.replace("?", "%s")
-
-
-def _connect(url: str, options: str = "") -> Any:
-    psycopg = import_psycopg(url)
-    address, arguments = connection_arguments(url)
-    if options:
-        given = psycopg.conninfo.conninfo_to_dict(url).get("options", "")
-        arguments["options"] = f"{given} {options}".strip()
-    connection = psycopg.connect(address, row_factory=_make_rows, **arguments)
-    try:
-        connection.execute(f"SET lock_timeout = '{PATIENCE}'")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _make_rows(cursor: Any) -> Callable[[Sequence[Any]], PostgresRow]:
-    names = tuple(column.name for column in cursor.description or ())
-    made = type("PostgresRow", (PostgresRow,), {"names": names})
-    return made
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

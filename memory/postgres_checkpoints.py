@@ -13,7 +13,8 @@ from typing import Any
 from memory.checkpoints import Checkpointer, check_strict
 from memory.errors import StoreUnreachable
 from memory.packing import packed
-from memory.postgres import connection_arguments, describe_url, failures_told, import_psycopg, lock_key
+from memory.postgres_connection import connection_arguments, failures_told, import_psycopg, lock_key
+from memory.postgres_url import describe_url
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ import pytest
 
 from memory.errors import StoreError, StoreTooNew, StoreUnreachable
 from memory.ledger import Ledger
-from memory.postgres import PostgresDatabase, describe_url, find_tables
+from memory.postgres import PostgresDatabase, find_tables
+from memory.postgres_url import describe_url
 from memory.schema import MIGRATIONS
 from tests.ledgers import open_ledger
 
