@@ -11,7 +11,6 @@ from typing import Any
 
 from models.backends import find_folder
 from models.cards import Backend
-from models.obs_diff.saving import load_pruned, read_pruning
 from models.tool import ToolError
 from models.weights import check_pipeline
 
@@ -96,6 +95,8 @@ def _left_out(folder: Path) -> dict[str, None]:
 
 def _narrowed(folder: Path, dtype: Any) -> dict[str, Any]:
     """The denoiser of a pipeline whose layers were pruned narrower, which stock diffusers cannot load."""
+    from models.obs_diff.saving import load_pruned, read_pruning
+
     found = read_pruning(folder)
     if found is None or not (found[1].linears or found[1].heads):
         return {}

@@ -1,0 +1,151 @@
+"""Single weights taken out of a linear layer, the others moved to make up for them: unstructured and N:M.
+
+The column sweep of SparseGPT, which OBS-Diff uses: with U the upper Cholesky factor of H^-1, taking w_j out
+costs w_j^2 / U_jj^2 and moves the weights after it by -(w_j / U_jj) U_j. Blocks of columns are swept
+together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from models.obs_diff.inverse import invert, relative_error
+from models.tool import ToolError
+
+CountRule = Literal["official", "exact"]
+Choose = Callable[[torch.Tensor, int], torch.Tensor]
+"""(scores of a block (rows, columns), its first column) -> its mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedWeights:
+    """A layer's weights (out, in) with zeros where `mask` is True. Errors are relative squared output errors
+    on the calibration inputs: of the same zeros without compensation, and with it. `row_losses` (out,) is
+    1/2 dW (H + damping) dW^T by row.
+    """
+
+    weight: torch.Tensor
+    mask: torch.Tensor
+    row_losses: torch.Tensor
+    error_before: float
+    error: float
+
+
+def prune_unstructured(
+    weight: torch.Tensor,
+    hessian: torch.Tensor,
+    sparsity: float,
+    *,
+    block_size: int = 128,
+    damping: float = 0.01,
+    count_rule: CountRule = "exact",
+    name: str = "a layer",
+) -> PrunedWeights:
+    """Take the share `sparsity` of the weights (out, in) out, by blocks of columns over all rows.
+
+    "official" takes `int(n * sparsity) + 1` of a block's n weights, as the published code does (and more at
+    ties); "exact" makes the layer's count the rounded share.
+
+    Raises:
+        ToolError: the sparsity is not between 0 and 1, or the Hessian cannot be inverted.
+    """
+    check_sparsity(sparsity)
+    rows, columns = weight.shape
+    done = 0
+
+    def choose(scores: torch.Tensor, start: int) -> torch.Tensor:
+        nonlocal done
+        if count_rule == "official":
+            ordered = scores.flatten().sort().values
+            return scores <= ordered[int(scores.numel() * sparsity)]
+        # Shares are rounded over the whole layer, so that blocks do not add up their fractions.
+        count = round(rows * min(columns, start + scores.shape[1]) * sparsity) - done
+        done += count
+        mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
+        mask[scores.flatten().argsort(stable=True)[:count]] = True
+        return mask.view_as(scores)
+
+    return _sweep(weight, hessian, block_size, damping, name, choose, None)
+
+
+def prune_n_m(
+    weight: torch.Tensor,
+    hessian: torch.Tensor,
+    n: int,
+    m: int,
+    *,
+    block_size: int = 128,
+    damping: float = 0.01,
+    name: str = "a layer",
+) -> PrunedWeights:
+    """Take N of every M neighbouring weights of a row out (N zeros among M), along the inputs.
+
+    Raises:
+        ToolError: not 0 < N < M, or M does not divide the number of inputs.
+    """
+    if not 0 < n < m:
+        raise ToolError(f"{n}:{m} is no pattern: it takes N of M weights out, with 0 < N < M")
+    if weight.shape[1] % m:
+        raise ToolError(
+            f"{name} has {weight.shape[1]} inputs, which {m} does not divide: leave it out, or use another "
+            "pattern"
+        )
+    return _sweep(weight, hessian, max(m, block_size - block_size % m), damping, name, None, (n, m))
+
+
+def check_sparsity(sparsity: float) -> None:
+    """Refuse a share that takes nothing, or all.
+
+    Raises:
+        ToolError: it is not between 0 and 1.
+    """
+    if not 0 < sparsity < 1:
+        raise ToolError(f"sparsity is {sparsity}: use a share between 0 and 1, such as 0.3")
+
+
+def _sweep(
+    weight: torch.Tensor,
+    hessian: torch.Tensor,
+    block_size: int,
+    damping: float,
+    name: str,
+    choose: Choose | None,
+    group: tuple[int, int] | None,
+) -> PrunedWeights:
+    """From the first column to the last: choose, take out, move what is to the right."""
+    inverse = invert(hessian, damping, name)
+    upper = inverse.factor
+    work = weight.to(hessian).clone()
+    work[:, inverse.dead] = 0
+    mask = torch.zeros_like(work, dtype=torch.bool)
+    losses = work.new_zeros(len(work))
+    for start in range(0, work.shape[1], block_size):
+        end = min(start + block_size, work.shape[1])
+        block, own = work[:, start:end].clone(), upper[start:end, start:end]
+        errors = torch.zeros_like(block)
+        if choose is not None:
+            mask[:, start:end] = choose(block**2 / own.diagonal() ** 2, start)
+        for j in range(end - start):
+            if group is not None and j % group[1] == 0:
+                part = slice(j, j + group[1])
+                scores = block[:, part] ** 2 / own.diagonal()[part] ** 2
+                taken = scores.topk(group[0], dim=1, largest=False).indices
+                mask[:, start + j : start + j + group[1]].scatter_(1, taken, True)
+            gone = mask[:, start + j]
+            error = torch.where(gone, block[:, j], 0.0) / own[j, j]
+            block[:, j:] -= error[:, None] * own[j, j:]
+            block[gone, j] = 0
+            errors[:, j] = error
+            losses += error**2 / 2
+        work[:, start:end] = block
+        work[:, end:] -= errors @ upper[start:end, end:]
+    before = weight.to(hessian).masked_fill(mask, 0)
+    return PrunedWeights(
+        weight=work.to(weight.dtype) if weight.dtype != work.dtype else work,
+        mask=mask,
+        row_losses=losses,
+        error_before=relative_error(weight, before, hessian),
+        error=relative_error(weight, work, hessian),
+    )
