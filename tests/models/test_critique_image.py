@@ -49,7 +49,8 @@ async def test_reports_are_those_of_the_model_that_was_asked(
     requests = [
         CritiqueRequest(picture=picture, model=model) for model in ("critic", "judge") for picture in pictures
     ]
-    async with LocalExecutor([CritiqueImage(weights)], artifacts, devices=("cpu",), threads=1) as executor:
+    patient = LocalExecutor([CritiqueImage(weights)], artifacts, devices=("cpu",), threads=1, batch_wait=0.5)
+    async with patient as executor:
         results = await asyncio.gather(*(executor.submit("critique_image", request) for request in requests))
         assert executor.stats()["critique_image"].batches == 2
     torch.set_num_threads(1)
