@@ -3,7 +3,7 @@
 import logging
 from typing import ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from agents.evidence import Edit, Proposal, Span, apply_edits
 from agents.explain import EXPLAIN, ExplainRequest, Explanation
@@ -36,13 +36,14 @@ class SaidCandidate(Said):
     """One candidate prompt as edits that share no words, after the reason for them."""
 
     reason: str
-    edits: list[SaidEdit]
+    # In the schema alone: a grammar asks for one, and a candidate without any is left out, not the reply.
+    edits: list[SaidEdit] = Field(json_schema_extra={"minItems": 1})
 
 
 class SaidCandidates(Said):
     """Candidates, best first."""
 
-    candidates: list[SaidCandidate]
+    candidates: list[SaidCandidate] = Field(json_schema_extra={"minItems": 1})
 
 
 def _tell_propose(request: ProposeRequest) -> Told:
