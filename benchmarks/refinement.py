@@ -31,13 +31,13 @@ PROMPT = "There is a cube and a sphere. The former is red, the latter is blue."
 
 async def measure_runs(workshop: Workshop, runs: int, pictures: int) -> tuple[float, float, int]:
     """(wall seconds, seconds of tools at work, pictures) of that many runs."""
-    before = _tool_seconds(workshop)
+    before = tool_seconds(workshop)
     began = time.perf_counter()
     painted = 0
     for seed in range(runs):
         request = RefineRequest(prompt=PROMPT, seed=seed, satisfied_at=5.0, budget=Budget(pictures=pictures))
         painted += (await refine(request, workshop.studio, workshop.home)).pictures
-    return time.perf_counter() - began, _tool_seconds(workshop) - before, painted
+    return time.perf_counter() - began, tool_seconds(workshop) - before, painted
 
 
 async def measure_batches(workshop: Workshop, pictures: int = 8) -> tuple[float, float]:
@@ -52,7 +52,8 @@ async def measure_batches(workshop: Workshop, pictures: int = 8) -> tuple[float,
     return together, time.perf_counter() - began
 
 
-def _tool_seconds(workshop: Workshop) -> float:
+def tool_seconds(workshop: Workshop) -> float:
+    """Seconds that tools were at work so far, loading included."""
     return sum(stats.load_seconds + stats.run_seconds for stats in workshop.executor.stats().values())
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from benchmarks.refinement import tool_seconds
 from benchmarks.simulation import PAINT, Batches, Simulation, World
 from benchmarks.synthetic import MAX_BATCH, PROMPT, Latency, SleepingMind, SleepingPainter
 from benchmarks.traces import Trace, record
@@ -173,7 +174,7 @@ async def compare_embedded(folder: Path, runs: int) -> Compared:
     async with open_workshop(settings, "embedded", "embedded") as workshop:
         await run_together(asked[-1:], workshop.studio, workshop.home)  # loads the models
         batches = await measure_batches(workshop)
-        before = _tool_seconds(workshop)
+        before = tool_seconds(workshop)
         traces: list[Trace] = []
         seconds = 0.0
         for request in asked[:3]:
@@ -181,7 +182,7 @@ async def compare_embedded(folder: Path, runs: int) -> Compared:
             more, (took, _) = await run_together([again], workshop.studio, workshop.home)
             traces, seconds = traces + more, seconds + took
         nodes = sum(getattr(step, "nodes", 1) for trace in traces for step in trace)
-        overhead = (seconds - (_tool_seconds(workshop) - before)) / nodes
+        overhead = (seconds - (tool_seconds(workshop) - before)) / nodes
         traces, real = await run_together(asked[:-1], workshop.studio, workshop.home)
     world = World(devices=((PAINT, LOOK),), batches=batches, calls={"answer": LOOK}, overhead=overhead)
     return Compared(f"embedded, {runs} runs", real, simulate(traces, world))
@@ -201,10 +202,6 @@ def _fit(seconds: dict[int, float], most: int) -> Batches:
     """The line through the measured sizes."""
     further, first = np.polyfit([size - 1 for size in seconds], list(seconds.values()), 1)
     return Batches(float(first), max(0.0, float(further)), most)
-
-
-def _tool_seconds(workshop: Workshop) -> float:
-    return sum(stats.load_seconds + stats.run_seconds for stats in workshop.executor.stats().values())
 
 
 async def main(runs: int, scale: float) -> None:

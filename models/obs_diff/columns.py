@@ -92,12 +92,11 @@ class OnlineColumns:
 
     def remove(self, columns: torch.Tensor, *, compensate: bool = True) -> None:
         """Take columns out, in this order, and let the others make up for them."""
+        shares = downdate(self.inverse, columns)
         if compensate:
-            block = self.inverse[columns][:, columns]
-            self.weight -= self.weight[:, columns] @ torch.linalg.solve(block, self.inverse[columns])
+            self.weight -= self.weight[:, columns] @ shares
         self.removed += columns.tolist()
         self.weight[:, self.removed] = 0
-        downdate(self.inverse, columns)
 
     def result(self, weight: torch.Tensor, hessian: torch.Tensor, first: torch.Tensor) -> PrunedColumns:
         """What became of `weight`, measured by the undamped `hessian`."""

@@ -55,17 +55,19 @@ def invert(hessian: torch.Tensor, damping: float = 0.01, name: str = "a layer") 
     )
 
 
-def downdate(inverse: torch.Tensor, removed: torch.Tensor) -> None:
+def downdate(inverse: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
     """Change P = H^-1 into what it is once the inputs `removed` (indices) are gone, in place:
     P <- P - P[:, Q] P_QQ^-1 P[Q, :], rows and columns Q zero with a one on the diagonal.
 
-    Equal to inverting the smaller Hessian anew, at a fraction of the cost.
+    Equal to inverting the smaller Hessian anew, at a fraction of the cost. Returns P_QQ^-1 P[Q, :] of before,
+    (removed, n), which is also how the weights that are left make up for W[:, Q].
     """
-    cross = inverse[:, removed]
-    inverse -= cross @ torch.linalg.solve(cross[removed], cross.T)
+    shares = torch.linalg.solve(inverse[removed][:, removed], inverse[removed])
+    inverse -= inverse[:, removed] @ shares
     inverse[removed, :] = 0
     inverse[:, removed] = 0
     inverse[removed, removed] = 1
+    return shares
 
 
 def relative_error(weight: torch.Tensor, changed: torch.Tensor, hessian: torch.Tensor) -> float:
