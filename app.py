@@ -187,6 +187,55 @@ def test_backend(name: Name, as_json: AsJson = False) -> int:
     return try_backend(name, as_json)
 
 
+@backends.command("export")
+def export_backend(
+    name: Name, file: Annotated[Path, typer.Argument(help="A *.safetensors file to write.")]
+) -> int:
+    """Write a backend's denoiser as one file with the key names that ComfyUI reads."""
+    from serving.backends import export_backend
+
+    return export_backend(name, file)
+
+
+@cli.command()
+def prune(
+    backend: Annotated[str, typer.Argument(help="The backend to prune.", show_default=False)],
+    method: Annotated[str, typer.Option(help="obs, magnitude, wanda, l1 or random.")] = "obs",
+    pattern: Annotated[
+        str, typer.Option(help="unstructured, structured, or N:M: N zeros among M.")
+    ] = "unstructured",
+    sparsity: Annotated[
+        str | None, typer.Option(help="The share that goes; several: 0.3,0.4.", show_default=False)
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="A file with a prompt a line.", show_default=False)
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="How many of the prompts.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps in calibration.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="Guidance in calibration.")] = None,
+    schedule: Annotated[str, typer.Option(help="How much each step counts.")] = "log_decrease",
+    memory: Annotated[str, typer.Option(help="For Hessians, at a time.")] = "8GiB",
+    packages: Annotated[int | None, typer.Option(min=1, help="This many, instead of by memory.")] = None,
+    trajectory: Annotated[
+        str, typer.Option(help="Inputs of the dense path, recorded once; or anew by what is pruned so far.")
+    ] = "dense",
+    blocks: Annotated[str | None, typer.Option(help="FIRST:END; other blocks stay dense.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Prompts at a time.")] = 4,
+    on_disk: Annotated[bool, typer.Option("--on-disk", help="Keep activations in files.")] = False,
+    seed: Seed = 0,
+    out: Annotated[str | None, typer.Option(help="The new backend's name.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Make a smaller, faster or sparser backend of a diffusion backend."""
+    from serving.prune import prune_backend
+
+    how = {"method": method, "schedule": schedule, "trajectory": trajectory}
+    return prune_backend(
+        backend, pattern, sparsity, calibration, count, memory, packages, blocks, out, seed, batch, steps,
+        guidance, on_disk, as_json, **how,
+    )  # fmt: skip
+
+
 @train.command("embedded")
 def train_embedded(
     part: Annotated[str, typer.Option(help="autoencoder, decoder, critic, judge or painter.")],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.cards import Backend, Defaults
+from models.obs_diff.saving import read_pruning
 from models.tool import ToolError
 from models.weights import check_pipeline
 
@@ -90,6 +91,39 @@ def name_backends(cards: Mapping[str, Backend]) -> None:
     _named.update(cards)
 
 
+_shelves: list[Path] = []
+
+
+def keep_backends_in(folder: Path) -> None:
+    """The folder whose pipelines are backends by the names of their own folders: where pruned ones are kept.
+
+    It belongs to the process, and is read whenever a name is looked up.
+    """
+    _shelves[:] = [folder]
+
+
+def shelf() -> Path:
+    """Where backends that are made here are kept.
+
+    Raises:
+        ToolError: nobody has said where.
+    """
+    if not _shelves:
+        raise ToolError("there is no folder to keep backends in: call keep_backends_in first")
+    return _shelves[0]
+
+
+def shelf_if_any() -> Path | None:
+    """`shelf`, or None: what another process has to be told."""
+    return _shelves[0] if _shelves else None
+
+
+def kept_backends() -> tuple[str, ...]:
+    """The names of backends that were made here."""
+    found = _shelves[0].glob("*/model_index.json") if _shelves else ()
+    return tuple(sorted(path.parent.name for path in found if not path.parent.name.startswith(".")))
+
+
 def user_backends() -> dict[str, Backend]:
     """The user's cards as `name_backends` took them: what another process has to be told."""
     return dict(_named)
@@ -119,12 +153,12 @@ def is_builtin(name: str) -> bool:
 
 
 def known_backends() -> tuple[Backend, ...]:
-    """The built-in cards, then the user's."""
-    return tuple(resolve(name) for name in (*_BUILTIN, *_named))
+    """The built-in cards, the user's, and those that were made here."""
+    return tuple(resolve(name) for name in (*_BUILTIN, *_named, *kept_backends()))
 
 
 def resolve(name: str) -> Backend:
-    """The card of a backend: built in, a user's, a folder with a pipeline, or `owner/repository` on the hub.
+    """The card of a backend: built in, a user's, made here, a folder with a pipeline, or `owner/repository` on the hub.
 
     Raises:
         UnknownBackend: it is none of these.
@@ -134,18 +168,17 @@ def resolve(name: str) -> Backend:
         return _with_card(_BUILTIN[name], Path(_BUILTIN[name].source))
     if name in _named:
         return _with_size(_named[name])
+    if name in kept_backends():
+        return _in_folder(name, shelf() / name)
     folder = Path(name).expanduser()
     if (folder / "model_index.json").is_file():
-        side = _picture_side(folder)
-        return _with_card(
-            Backend(name=name, kind="diffusers", source=str(folder), width=side, height=side), folder
-        )
+        return _in_folder(name, folder)
     if folder.exists():
         raise UnknownBackend(f"{name!r} exists and is no diffusers pipeline: it has no model_index.json")
     if HUB_NAME.fullmatch(name):
         return Backend(name=name, kind="diffusers", source=name)
     raise UnknownBackend(
-        f"no backend is called {name!r}; known: {', '.join((*_BUILTIN, *_named))}, the path of a folder that "
+        f"no backend is called {name!r}; known: {', '.join((*_BUILTIN, *_named, *kept_backends()))}, the path of a folder that "
         "holds a diffusers pipeline, or the owner/name of one on the Hugging Face hub"
     )
 
@@ -190,6 +223,19 @@ def _with_size(backend: Backend) -> Backend:
         return backend
     side = _picture_side(here)
     return backend.model_copy(update={"width": backend.width or side, "height": backend.height or side})
+
+
+def _in_folder(name: str, folder: Path) -> Backend:
+    """The card of a pipeline in a folder; a pruned one paints as its parent does."""
+    side = _picture_side(folder)
+    backend = Backend(name=name, kind="diffusers", source=str(folder), width=side, height=side)
+    if (found := read_pruning(folder)) is not None:
+        pruning = found[1]
+        changes: dict[str, Any] = {"parent": pruning.parent, "pruning": pruning.told, "kind": pruning.kind}
+        if pruning.kind == "embedded":
+            changes["supports"] = EMBEDDED.supports
+        backend = backend.model_copy(update=changes)
+    return _with_card(backend, folder)
 
 
 def _with_card(backend: Backend, folder: Path) -> Backend:

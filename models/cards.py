@@ -118,6 +118,10 @@ class Backend(Defaults, Loading):
     endpoint: Images | None = None
     """For openai-images."""
     supports: tuple[Feature, ...] = DIFFUSERS_FEATURES
+    parent: str | None = None
+    """The backend that this one was pruned from."""
+    pruning: str | None = None
+    """How, such as "obs, structured 30 %"."""
 
     @property
     def folder_if_here(self) -> Path | None:

@@ -190,6 +190,15 @@ def _sketcher(painter: Painter, requests: Sequence[GenerateRequest], settled: Se
     )
 
 
+def denoise(painter: Painter, prompts: list[str], seeds: list[int], settled: Settled) -> Any:
+    """Latents as the pipeline leaves them; nothing is decoded.
+
+    Raises:
+        ToolError: the pipeline takes no such settings.
+    """
+    return _call(painter, prompts, seeds, settled, "latent").images
+
+
 def _pixels(
     painter: Painter, prompts: list[str], seeds: list[int], settled: Settled, on_step_end: Any = None
 ) -> "NDArray[np.float32]":
@@ -198,22 +207,7 @@ def _pixels(
     Raises:
         ToolError: the pipeline takes no such settings, or its safety checker blanked a picture.
     """
-    import torch
-
-    try:
-        output = painter.pipeline(
-            prompt=prompts,
-            width=settled.width,
-            height=settled.height,
-            num_inference_steps=settled.steps,
-            # the same noise on every device
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            output_type="np",
-            **_arguments(painter, settled, len(prompts)),
-            **_watch(painter, on_step_end),
-        )
-    except ValueError as error:
-        raise ToolError(f"{painter.backend.name} does not take these settings: {error}") from error
+    output = _call(painter, prompts, seeds, settled, "np", on_step_end)
     blanked = getattr(output, "nsfw_content_detected", None) or []
     for prompt, seed, wrong in zip(prompts, seeds, blanked, strict=False):
         if wrong:
@@ -222,6 +216,32 @@ def _pixels(
                 f"{seed}: try another seed, or other words"
             )
     return output.images
+
+
+def _call(
+    painter: Painter,
+    prompts: list[str],
+    seeds: list[int],
+    settled: Settled,
+    output_type: str,
+    on_step_end: Any = None,
+) -> Any:
+    import torch
+
+    try:
+        return painter.pipeline(
+            prompt=prompts,
+            width=settled.width,
+            height=settled.height,
+            num_inference_steps=settled.steps,
+            # the same noise on every device
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            output_type=output_type,
+            **_arguments(painter, settled, len(prompts)),
+            **_watch(painter, on_step_end),
+        )
+    except ValueError as error:
+        raise ToolError(f"{painter.backend.name} does not take these settings: {error}") from error
 
 
 def _arguments(painter: Painter, settled: Settled, rows: int) -> dict[str, Any]:
@@ -306,6 +326,8 @@ def provenance(
         "prompt": request.prompt,
         "seed": request.seed,
         "backend": painter.backend.name,
+        **({"parent": painter.backend.parent} if painter.backend.parent else {}),
+        **({"pruning": painter.backend.pruning} if painter.backend.pruning else {}),
         "steps": settled.steps,
         "guidance": settled.guidance,
         **({"negative_prompt": settled.negative_prompt} if settled.negative_prompt else {}),

@@ -27,9 +27,12 @@ def load_pipeline(backend: Backend, device: str) -> Any:
         check_pipeline(folder)
     _quieten()
     if backend.kind == "embedded":
+        import torch
+
         from models.embedded.painter import load_painter
 
-        return load_painter(folder, device)
+        dtype = torch.float32 if device.startswith("cpu") else torch.bfloat16
+        return load_painter(folder, device, **_narrowed(folder, dtype))
     if backend.offload != "none" and not device.startswith("cuda"):
         raise ToolError(
             f"{backend.name} is to offload by {backend.offload!r}, which needs a CUDA device, not {device}: "

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from models.artifact import ArtifactStore
-from models.backends import user_backends
+from models.backends import shelf_if_any, user_backends
 from models.dispatch import Dispatch
 from models.ray_worker import Kept, Outcome, RayWorker
 from models.residency import AnyTool
@@ -197,6 +197,7 @@ class RayExecutor(Dispatch):
             self._memory_budget,
             self._cpu_threads,
             user_backends(),
+            shelf_if_any(),
         )
 
     def _close_workers(self) -> None:

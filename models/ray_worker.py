@@ -11,12 +11,13 @@ import traceback
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from pydantic import BaseModel
 
 from models.artifact import ArtifactRef, ArtifactStore
-from models.backends import name_backends
+from models.backends import keep_backends_in, name_backends
 from models.cards import Backend
 from models.device import is_out_of_memory
 from models.device_worker import DeviceWorker
@@ -65,11 +66,15 @@ class RayWorker:
         memory_budget: int | None,
         threads: int | None,
         named: Mapping[str, Backend],
+        kept_in: Path | None,
     ) -> None:
         """`device` is as this process sees it: Ray shows an actor only its own cards. `named` are the user's
-        cards, which are known by name in the process that read the settings and nowhere else.
+        cards, which are known by name in the process that read the settings and nowhere else; so are those
+        `kept_in` a folder that all machines share.
         """
         name_backends(named)
+        if kept_in is not None:
+            keep_backends_in(kept_in)
         self._tools = {tool.name: tool for tool in tools}
         self._artifacts = artifacts
         self._residency = Residency(memory_budget)

@@ -5,9 +5,10 @@ from typing import Any
 from models.critique_image import CritiqueImage
 from models.generate_image import GenerateImage
 from models.language.tool import Converse
+from models.prune_backend import PruneBackend
 from models.tool import Tool
 
 
 def builtin_tools() -> list[Tool[Any, Any, Any]]:
     """One of each tool, for an executor."""
-    return [GenerateImage(), CritiqueImage(), Converse()]
+    return [GenerateImage(), CritiqueImage(), Converse(), PruneBackend()]

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import shutil
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from models.backends import known_backends, memory_bytes, resolve
+from models.backends import kept_backends, known_backends, memory_bytes, resolve, shelf
 from models.cards import Backend
 from models.picture_request import GenerateRequest, GenerateResult
 from models.tool import ToolError
@@ -65,8 +67,34 @@ def add_backend(name: str, source: str, kind: str, settings: list[str]) -> int:
 
 
 def remove_backend(name: str) -> int:
-    """Take a card out of maulstick.toml; weights stay where they are."""
+    """Take a card out of maulstick.toml, whose weights stay where they are; or remove a backend made here."""
+    configure()
+    if name in kept_backends():
+        shutil.rmtree(shelf() / name)
+        print(f"{name} is removed with its weights")
+        return 0
     print(f"{name} no longer stands in {remove_card(name)}")
+    return 0
+
+
+def export_backend(name: str, file: Path) -> int:
+    """Write a backend's denoiser as one file.
+
+    Raises:
+        ToolError: other programs know no such model, or the file is there or cannot be written.
+    """
+    from models.obs_diff.saving import denoiser_name
+    from models.obs_diff.single_file import export_single_file
+    from models.pipelines import load_pipeline
+
+    configure()
+    backend = resolve(name)
+    if backend.kind == "openai-images":
+        raise ToolError(f"{name} is an endpoint: its weights are not here")
+    pipeline = load_pipeline(backend, "cpu")
+    told = {"maulstick.backend": name, **({"maulstick.pruning": backend.pruning} if backend.pruning else {})}
+    number = export_single_file(getattr(pipeline, denoiser_name(pipeline)), file, metadata=told)
+    print(f"{number} tensors of {name} stand in {file}")
     return 0
 
 

@@ -9,9 +9,10 @@ from platformdirs import user_config_path
 from pydantic import TypeAdapter, ValidationError
 from tomlkit.exceptions import TOMLKitError
 
-from models.backends import is_builtin, name_backends
+from models.backends import is_builtin, keep_backends_in, name_backends
 from models.cards import DiffusersCard, ImagesCard, backend_of
 from serving.failures import UserError
+from serving.home import DataFolder
 from settings import CONFIG_NAME, BackendCard, Settings, config_file, load_settings
 
 _CARD: TypeAdapter[DiffusersCard | ImagesCard] = TypeAdapter(BackendCard)
@@ -26,6 +27,7 @@ def configure() -> Settings:
     """
     settings = load_settings()
     name_backends({name: backend_of(name, card) for name, card in settings.backends.items()})
+    keep_backends_in(DataFolder(settings.home).backends)
     return settings
 
 

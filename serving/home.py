@@ -44,6 +44,11 @@ class DataFolder:
         """Trainings in progress, a folder for each part and profile."""
         return self.root / "training"
 
+    @property
+    def backends(self) -> Path:
+        """Backends that were made here, a folder each."""
+        return self.root / "backends"
+
     def run(self, run_id: str) -> Path:
         """What one run leaves: run.jsonl, sheet.png, explanation.txt."""
         return self.root / "runs" / run_id

@@ -177,8 +177,9 @@ def assemble(
     )
 
 
-def load_painter(path: Path | str, device: str = "cpu") -> FluxPipeline:
-    """The painter saved in the folder `path`, in fp32 on a CPU and bf16 elsewhere, progress bars off.
+def load_painter(path: Path | str, device: str = "cpu", **parts: Any) -> FluxPipeline:
+    """The painter saved in the folder `path`, in fp32 on a CPU and bf16 elsewhere, progress bars off. `parts`
+    take the place of saved ones.
 
     Raises:
         FileNotFoundError: `path` holds no pipeline.
@@ -187,6 +188,8 @@ def load_painter(path: Path | str, device: str = "cpu") -> FluxPipeline:
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(f"{folder} holds no pipeline (no model_index.json); run `maulstick doctor`")
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    pipeline = FluxPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+    pipeline = FluxPipeline.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, **parts
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

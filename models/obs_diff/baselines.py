@@ -3,11 +3,13 @@ and heads. None of them moves the weights that are left.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 
 from models.obs_diff.columns import PrunedColumns
+from models.obs_diff.heads import fuse
 from models.obs_diff.inverse import relative_error
 from models.obs_diff.unstructured import PrunedWeights, check_sparsity
 from models.tool import ToolError
@@ -62,23 +64,51 @@ def prune_columns_by(
     width: int = 1,
     seed: int = 0,
 ) -> PrunedColumns:
-    """Take input columns out of weights (out, in), `width` of them at a time (a head's): those with the
-    smallest sum of |w| ("l1"), or any ("random").
+    """Take the share `sparsity` of the units of `width` input columns out of weights (out, in): those with
+    the smallest sum of |w| ("l1"), or any ("random").
 
     Raises:
         ToolError: the sparsity is not between 0 and 1.
     """
     check_sparsity(sparsity)
     units = weight.shape[1] // width
-    if method == "l1":
-        scores = weight.abs().sum(0).view(units, width).sum(1)
-    else:
-        scores = torch.rand(units, generator=torch.Generator().manual_seed(seed))
     count = min(round(units * sparsity), units - 1)
-    chosen = scores.argsort(stable=True)[:count]
-    removed = (chosen[:, None] * width + torch.arange(width)).flatten()
-    left = torch.ones(weight.shape[1], dtype=torch.bool)
-    left[removed] = False
+    return prune_parts_by(method, [(weight, hessian)], (units, width), (count, 0), seed=seed)[0][0]
+
+
+def prune_parts_by(
+    method: ColumnBaseline,
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    heads: tuple[int, int],
+    counts: tuple[int, int],
+    *,
+    seed: int = 0,
+) -> tuple[list[PrunedColumns], list[int], list[int]]:
+    """Take (heads, neurons) `counts` out of layers (weight, Hessian) that join (heads, columns of a head) and,
+    in the columns after them, neurons. Several streams agree by reciprocal rank, as in `prune_joint_heads`.
+
+    Returns the layers, the heads that went, and the neurons that went.
+    """
+    number, width = heads
+    inside = number * width
+    generator = torch.Generator().manual_seed(seed)
+    columns = [weight.abs().sum(0).cpu() for weight, _ in streams]
+    if method == "random":
+        columns = [torch.rand(len(columns[0]), generator=generator)] * len(streams)
+    ranked = [scores[:inside].view(number, -1).sum(1).argsort(stable=True).tolist() for scores in columns]
+    gone = fuse(ranked)[: counts[0]] if number else []
+    neurons = columns[0][inside:].argsort(stable=True)[: counts[1]]
+    of_heads = (torch.tensor(gone, dtype=torch.long)[:, None] * width + torch.arange(width)).flatten()
+    removed = torch.cat([of_heads, neurons + inside])
+    cut = [_without(weight, hessian, removed, scores) for (weight, hessian), scores in zip(streams, columns, strict=True)]
+    return cut, gone, neurons.tolist()
+
+
+def _without(
+    weight: torch.Tensor, hessian: torch.Tensor, removed: torch.Tensor, scores: torch.Tensor
+) -> PrunedColumns:
+    left = torch.ones(weight.shape[1], dtype=torch.bool, device=weight.device)
+    left[removed.to(weight.device)] = False
     pruned = weight * left
     error = relative_error(weight, pruned, hessian)
     return PrunedColumns(pruned, removed, left.nonzero().flatten(), error, error, scores)
@@ -93,4 +123,4 @@ def _scores(method: WeightBaseline, weight: torch.Tensor, hessian: torch.Tensor,
             return weight.abs() * hessian.diagonal().clamp(min=0).sqrt().to(weight)
         case "random":
             generator = torch.Generator().manual_seed(seed)
-            return torch.rand(math.prod(weight.shape), generator=generator).view_as(weight)
+            return torch.rand(math.prod(weight.shape), generator=generator).view_as(weight).to(weight.device)

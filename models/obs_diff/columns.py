@@ -62,15 +62,28 @@ def prune_columns(
     count = round(weight.shape[1] * sparsity)
     if count >= weight.shape[1]:
         raise ToolError(f"sparsity {sparsity} would leave {name} without inputs: use a smaller one")
+    return take_columns(weight, hessian, count, damping=damping, compensate=compensate, name=name)
+
+
+def take_columns(
+    weight: torch.Tensor,
+    hessian: torch.Tensor,
+    count: int,
+    *,
+    damping: float = 0.01,
+    compensate: bool = True,
+    name: str = "a layer",
+) -> PrunedColumns:
+    """As `prune_columns`, for a number of columns.
+
+    Raises:
+        ToolError: the Hessian cannot be inverted.
+    """
     inverse = invert(hessian, damping, name)
     state = OnlineColumns(weight.to(hessian), inverse.matrix, inverse.dead)
-    first: torch.Tensor | None = None
+    first = state.scores()
     for size in round_sizes(count):
-        scores = state.scores()
-        first = scores if first is None else first
-        state.remove(scores.argsort()[:size], compensate=compensate)
-    if first is None:
-        first = state.scores()
+        state.remove(state.scores().argsort()[:size], compensate=compensate)
     return state.result(weight, hessian, first)
 
 

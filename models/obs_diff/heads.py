@@ -65,24 +65,44 @@ def prune_joint_heads(
         ToolError: the sparsity is not between 0 and 1 or leaves no head, or the widths do not hold the heads.
     """
     check_sparsity(sparsity)
-    widths = {weight.shape[1] for weight, _ in streams}
-    if len(widths) != 1 or (width := widths.pop()) % heads:
-        raise ToolError(f"{name} has {heads} heads and inputs of {sorted(widths)}: every head has one width")
     count = round(heads * sparsity)
     if count >= heads:
         raise ToolError(
             f"sparsity {sparsity} would leave {name} none of its {heads} heads: use a smaller one"
         )
+    return take_heads(
+        streams, heads, count, score=score, damping=damping, compensate=compensate, name=name
+    )
+
+
+def take_heads(
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    heads: int,
+    count: int,
+    *,
+    score: HeadScore = "official",
+    damping: float = 0.01,
+    compensate: bool = True,
+    name: str = "an attention",
+) -> PrunedHeads:
+    """As `prune_joint_heads`, for a number of heads.
+
+    Raises:
+        ToolError: the widths do not hold the heads, or a Hessian cannot be inverted.
+    """
+    widths = {weight.shape[1] for weight, _ in streams}
+    if len(widths) != 1 or max(widths) % heads:
+        raise ToolError(f"{name} has {heads} heads and inputs of {sorted(widths)}: every head has one width")
+    width = widths.pop() // heads
     states: list[OnlineColumns] = []
     for weight, hessian in streams:
         inverse = invert(hessian, damping, name)
         states.append(OnlineColumns(weight.to(hessian), inverse.matrix, inverse.dead))
     gone: list[int] = []
-    first = torch.stack([_score_heads(state, heads, gone, score) for state in states])
-    for number in range(count):
-        scores = first if not number else torch.stack([_score_heads(s, heads, gone, score) for s in states])
-        chosen = fuse([ranking.argsort(stable=True).tolist() for ranking in scores])[0]
-        columns = torch.arange(chosen * width // heads, (chosen + 1) * width // heads)
+    first = torch.stack([score_heads(state, heads, gone, score, width) for state in states])
+    for _ in range(count):
+        chosen = cheapest_head(states, heads, gone, score, width)
+        columns = torch.arange(chosen * width, (chosen + 1) * width, device=first.device)
         for state in states:
             state.remove(columns, compensate=compensate)
         gone.append(chosen)
@@ -93,6 +113,14 @@ def prune_joint_heads(
     return PrunedHeads(results, tuple(gone), first)
 
 
+def cheapest_head(
+    states: Sequence[OnlineColumns], heads: int, gone: Sequence[int], score: HeadScore, width: int
+) -> int:
+    """The head that goes next, by the fused rankings of all streams."""
+    rankings = [score_heads(state, heads, gone, score, width) for state in states]
+    return fuse([ranking.argsort(stable=True).tolist() for ranking in rankings])[0]
+
+
 def fuse(rankings: Sequence[Sequence[int]]) -> list[int]:
     """Rankings as one, by the sum of 1 / (60 + rank + 1); ties in the order of the first."""
     totals = {
@@ -101,9 +129,10 @@ def fuse(rankings: Sequence[Sequence[int]]) -> list[int]:
     return sorted(totals, key=lambda item: -totals[item])
 
 
-def _score_heads(state: OnlineColumns, heads: int, gone: Sequence[int], score: HeadScore) -> torch.Tensor:
-    """What each head would cost, (heads,); infinity for those that are gone."""
-    width = state.weight.shape[1] // heads
+def score_heads(
+    state: OnlineColumns, heads: int, gone: Sequence[int], score: HeadScore, width: int
+) -> torch.Tensor:
+    """What each of the first columns' heads would cost, (heads,); infinity for those that are gone."""
     costs = state.weight.new_full((heads,), torch.inf)
     for head in set(range(heads)) - set(gone):
         columns = slice(head * width, (head + 1) * width)

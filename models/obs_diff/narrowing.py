@@ -21,18 +21,6 @@ class Widths:
     heads: dict[str, int]
 
 
-def keep_inputs(module: Any, name: str, kept: Any) -> None:
-    """Leave of a linear layer the input columns `kept` (indices, ascending); its outputs stay."""
-    old = module.get_submodule(name)
-    _replace(module, name, old.weight[:, kept], old.bias)
-
-
-def keep_outputs(module: Any, name: str, kept: Any) -> None:
-    """Leave of a linear layer the output rows `kept` (indices, ascending), and their biases."""
-    old = module.get_submodule(name)
-    _replace(module, name, old.weight[kept], None if old.bias is None else old.bias[kept])
-
-
 def set_heads(module: Any, name: str, heads: int) -> None:
     """Tell an attention how many heads its layers have left. Its heads keep their width.
 
@@ -74,7 +62,7 @@ def narrow(module: Any, widths: Widths) -> None:
     for name, (outputs, inputs) in widths.linears.items():
         old = module.get_submodule(name)
         bias = None if old.bias is None else old.bias.new_empty(outputs)
-        _replace(module, name, cast(torch.Tensor, old.weight).new_empty(outputs, inputs), bias)
+        set_linear(module, name, cast(torch.Tensor, old.weight).new_empty(outputs, inputs), bias)
     for name, heads in widths.heads.items():
         set_heads(module, name, heads)
 
@@ -84,7 +72,8 @@ def glu_rows(kept: Sequence[int], inner: int) -> list[int]:
     return [*kept, *(index + inner for index in kept)]
 
 
-def _replace(module: Any, name: str, weight: Any, bias: Any) -> None:
+def set_linear(module: Any, name: str, weight: Any, bias: Any) -> None:
+    """Put another weight (out, in) and bias (out) or none in the place of a linear layer's."""
     import torch
 
     outputs, inputs = weight.shape

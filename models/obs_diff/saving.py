@@ -7,7 +7,7 @@ stand in `pruning.json`, and `load_pruned` reads it. A folder is written whole o
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,12 +33,23 @@ class Pruning(BaseModel):
     sparsity: float
     parent: str
     """The backend that was pruned."""
+    kind: Literal["embedded", "diffusers"] = "diffusers"
+    """Of the parent."""
+    order: dict[str, JsonValue] = {}
+    """All settings of the method."""
     calibration: dict[str, JsonValue] = {}
     measured: dict[str, JsonValue] = {}
     linears: dict[str, tuple[int, int]] = {}
     """(out_features, in_features) of narrowed layers."""
     heads: dict[str, int] = {}
     """Of narrowed attentions."""
+
+    @property
+    def told(self) -> str:
+        """In a few words, such as "obs, 2:4"."""
+        return f"{self.method}, {self.pattern}" + (
+            "" if ":" in self.pattern else f" {self.sparsity * 100:g} %"
+        )
 
     @property
     def widths(self) -> Widths:
@@ -59,13 +70,24 @@ def denoiser_name(pipeline: Any) -> str:
 
 
 def save_pruned(
-    pipeline: Any, folder: Path, pruning: Pruning, masks: Mapping[str, Any] | None = None
+    pipeline: Any,
+    folder: Path,
+    pruning: Pruning,
+    masks: Mapping[str, Any] | None = None,
+    *,
+    like: Path | None = None,
+    finish: Callable[[Path], None] = lambda unfinished: None,
 ) -> None:
     """Save a pipeline whose denoiser was pruned. `masks` (True: removed) are kept with one bit a weight.
+
+    Components get the precision that they have in the pipeline's folder `like`: a pruned backend is not to
+    grow because it was pruned in float32. `finish` adds its own files before the folder gets its name.
 
     Raises:
         ToolError: the folder exists, or could not be written; nothing is left behind.
     """
+    from safetensors import SafetensorError
+
     name = denoiser_name(pipeline)
     denoiser = getattr(pipeline, name)
     if folder.exists():
@@ -75,12 +97,15 @@ def save_pruned(
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
+        if like is not None:
+            _restore_precision(pipeline, like)
         pipeline.save_pretrained(unfinished, safe_serialization=True)
         (unfinished / name / PRUNING_FILE).write_text(pruning.model_dump_json(indent=1), "utf-8")
         if masks:
             _save_masks(masks, unfinished / name / MASKS_FILE)
+        finish(unfinished)
         unfinished.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ToolError(f"{folder} could not be written: {error}; nothing is left there") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -147,6 +172,17 @@ def load_masks(folder: Path) -> dict[str, Any]:
             masks[name] = torch.from_numpy(bits.astype(bool))
             assert masks[name].shape == (rows, columns)
     return masks
+
+
+def _restore_precision(pipeline: Any, like: Path) -> None:
+    import torch
+    from safetensors import safe_open
+
+    for name, component in pipeline.components.items():
+        files = sorted((like / name).glob("*.safetensors")) if isinstance(component, torch.nn.Module) else []
+        if files:
+            with safe_open(files[0], "pt") as file:
+                component.to(file.get_tensor(next(iter(file.keys()))).dtype)
 
 
 def _save_masks(masks: Mapping[str, Any], path: Path) -> None:

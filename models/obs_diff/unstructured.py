@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from models.obs_diff.inverse import invert, relative_error
+from models.obs_diff.inverse import Inverse, invert, relative_error
 from models.tool import ToolError
 
 CountRule = Literal["official", "exact"]
@@ -42,11 +42,13 @@ def prune_unstructured(
     damping: float = 0.01,
     count_rule: CountRule = "exact",
     name: str = "a layer",
+    inverse: Inverse | None = None,
 ) -> PrunedWeights:
     """Take the share `sparsity` of the weights (out, in) out, by blocks of columns over all rows.
 
     "official" takes `int(n * sparsity) + 1` of a block's n weights, as the published code does (and more at
-    ties); "exact" makes the layer's count the rounded share.
+    ties); "exact" makes the layer's count the rounded share. `inverse` is that of `hessian`, where another
+    layer with the same input has needed it.
 
     Raises:
         ToolError: the sparsity is not between 0 and 1, or the Hessian cannot be inverted.
@@ -67,7 +69,8 @@ def prune_unstructured(
         mask[scores.flatten().argsort(stable=True)[:count]] = True
         return mask.view_as(scores)
 
-    return _sweep(weight, hessian, block_size, damping, name, choose, None)
+    inverse = inverse or invert(hessian, damping, name)
+    return _sweep(weight, hessian, inverse, block_size, choose, None)
 
 
 def prune_n_m(
@@ -79,8 +82,10 @@ def prune_n_m(
     block_size: int = 128,
     damping: float = 0.01,
     name: str = "a layer",
+    inverse: Inverse | None = None,
 ) -> PrunedWeights:
-    """Take N of every M neighbouring weights of a row out (N zeros among M), along the inputs.
+    """Take N of every M neighbouring weights of a row out (N zeros among M), along the inputs. `inverse` as in
+    `prune_unstructured`.
 
     Raises:
         ToolError: not 0 < N < M, or M does not divide the number of inputs.
@@ -92,7 +97,8 @@ def prune_n_m(
             f"{name} has {weight.shape[1]} inputs, which {m} does not divide: leave it out, or use another "
             "pattern"
         )
-    return _sweep(weight, hessian, max(m, block_size - block_size % m), damping, name, None, (n, m))
+    inverse = inverse or invert(hessian, damping, name)
+    return _sweep(weight, hessian, inverse, max(m, block_size - block_size % m), None, (n, m))
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -108,14 +114,12 @@ def check_sparsity(sparsity: float) -> None:
 def _sweep(
     weight: torch.Tensor,
     hessian: torch.Tensor,
+    inverse: Inverse,
     block_size: int,
-    damping: float,
-    name: str,
     choose: Choose | None,
     group: tuple[int, int] | None,
 ) -> PrunedWeights:
     """From the first column to the last: choose, take out, move what is to the right."""
-    inverse = invert(hessian, damping, name)
     upper = inverse.factor
     work = weight.to(hessian).clone()
     work[:, inverse.dead] = 0

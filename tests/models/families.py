@@ -5,6 +5,7 @@ downloaded; they read bytes, up to as many as the family's real ones read tokens
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ T5_TOKENS = 160
 def save_family(name: str, folder: Path) -> Path:
     """Save the pipeline of one family."""
     torch.manual_seed(0)
-    FAMILIES[name]().save_pretrained(folder)
+    VARIANTS[name]().save_pretrained(folder)
     return folder
 
 
@@ -140,7 +141,7 @@ def _sdxl() -> Any:
     )
 
 
-def _sd3() -> Any:
+def _sd3(**more: Any) -> Any:
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
     from transformers import CLIPTextModelWithProjection
 
@@ -149,13 +150,14 @@ def _sd3() -> Any:
             sample_size=16,
             patch_size=1,
             in_channels=4,
-            num_layers=1,
+            num_layers=2,
             attention_head_dim=8,
             num_attention_heads=4,
             joint_attention_dim=32,
             caption_projection_dim=32,
             pooled_projection_dim=64,
             out_channels=4,
+            **more,
         ),
         scheduler=FlowMatchEulerDiscreteScheduler(),
         vae=_vae(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False),
@@ -278,3 +280,8 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "pixart": _pixart,
     "sana": _sana,
 }
+VARIANTS: dict[str, Callable[[], Any]] = FAMILIES | {
+    # SD3.5-medium: norms of queries and keys, and a second attention in its first blocks.
+    "sd35": partial(_sd3, qk_norm="rms_norm", dual_attention_layers=(0,)),
+}
+"""Those that paint as another family does, and have other layers."""

@@ -10,7 +10,7 @@ import torch
 
 from memory.artifacts import Artifacts
 from models.generate_image import GenerateImage
-from models.obs_diff.narrowing import glu_rows, keep_inputs, keep_outputs, set_heads
+from models.obs_diff.narrowing import glu_rows, set_heads, set_linear
 from models.obs_diff.saving import Pruning, denoiser_name, load_masks, load_pruned, read_pruning, save_pruned
 from models.picture_request import GenerateRequest
 from models.tool import ToolContext, ToolError
@@ -61,6 +61,18 @@ def cut(model: Any, kind: str, name: str) -> None:
         keep_inputs(model, f"{name}.net.2", kept)
         rows = torch.tensor(glu_rows(kept.tolist(), inner)) if kind == "gated" else kept
         keep_outputs(model, f"{name}.net.0.proj", rows)
+
+
+def keep_inputs(model: Any, name: str, kept: Any) -> None:
+    """Leave of a linear layer the input columns `kept`; its outputs stay."""
+    old = model.get_submodule(name)
+    set_linear(model, name, old.weight[:, kept], old.bias)
+
+
+def keep_outputs(model: Any, name: str, kept: Any) -> None:
+    """Leave of a linear layer the output rows `kept`, and their biases."""
+    old = model.get_submodule(name)
+    set_linear(model, name, old.weight[kept], None if old.bias is None else old.bias[kept])
 
 
 def silence(model: Any, kind: str, name: str) -> None:
