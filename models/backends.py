@@ -158,7 +158,8 @@ def known_backends() -> tuple[Backend, ...]:
 
 
 def resolve(name: str) -> Backend:
-    """The card of a backend: built in, a user's, made here, a folder with a pipeline, or `owner/repository` on the hub.
+    """The card of a backend: built in, a user's, made here, a folder with a pipeline, or `owner/repository`
+    on the hub.
 
     Raises:
         UnknownBackend: it is none of these.
@@ -177,8 +178,9 @@ def resolve(name: str) -> Backend:
         raise UnknownBackend(f"{name!r} exists and is no diffusers pipeline: it has no model_index.json")
     if HUB_NAME.fullmatch(name):
         return Backend(name=name, kind="diffusers", source=name)
+    known = ", ".join((*_BUILTIN, *_named, *kept_backends()))
     raise UnknownBackend(
-        f"no backend is called {name!r}; known: {', '.join((*_BUILTIN, *_named, *kept_backends()))}, the path of a folder that "
+        f"no backend is called {name!r}; known: {known}, the path of a folder that "
         "holds a diffusers pipeline, or the owner/name of one on the Hugging Face hub"
     )
 

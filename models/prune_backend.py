@@ -8,7 +8,9 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -123,7 +125,7 @@ class PipelineCalibration:
     def steps(self) -> int:
         """The run's different timesteps; schedulers of second order visit some twice."""
         timesteps = self.painter.pipeline.scheduler.timesteps.tolist()
-        return 1 + sum(one != other for one, other in zip(timesteps, timesteps[1:], strict=False))
+        return 1 + sum(one != other for one, other in pairwise(timesteps))
 
 
 def calibration_of(painter: Painter, request: PruneRequest) -> PipelineCalibration:
@@ -202,6 +204,7 @@ def _prune_once(
     forget_state(state)
     if number == len(request.orders) - 1:
         forget_state(work / f"{key}-calls")
+        _remove_if_empty(work)
     return made
 
 
@@ -234,7 +237,9 @@ def _save(
             "batch": request.batch,
         },
         measured={
-            **made.model_dump(include={"removed", "parameters_before", "parameters", "error_before", "error"}),
+            **made.model_dump(
+                include={"removed", "parameters_before", "parameters", "error_before", "error"}
+            ),
             "layers": [asdict(report) for report in outcome.reports],
         },
     )
@@ -248,6 +253,11 @@ def _save(
         like=parent,
         finish=lambda unfinished: write_card(unfinished, pruning, defaults, parent),
     )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # another pruning is under way there
+        folder.rmdir()
 
 
 def _fingerprint(backend: Backend, request: PruneRequest, calibration: PipelineCalibration) -> str:

@@ -57,7 +57,8 @@ class PruneRequest(BaseModel):
     def orders(self) -> tuple[Order, ...]:
         """One for each backend that is made."""
         own = self.order.model_dump(exclude_unset=True)
-        return tuple(Order(**own | {"sparsity": share}) for share in self.sparsities) or (self.order,)
+        made = (Order.model_validate(own | {"sparsity": share}) for share in self.sparsities)
+        return tuple(made) or (self.order,)
 
     def name_of(self, order: Order) -> str:
         """What the backend of one order is called."""

@@ -1,7 +1,9 @@
-"""The command `prune`: a backend in, pruned backends by name out. Shows how far it is; goes on when stopped."""
+"""The command `prune`: a backend in, pruned backends by name out. Goes on when stopped."""
 
 import asyncio
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +19,6 @@ from models.backends import resolve
 from models.obs_diff.order import Order, parse_bytes
 from models.prune_request import PrunedBackend, PruneRequest, PruneResult
 from models.tool import Progress as Told
-
 from serving.assembly import make_executor
 from serving.configuration import configure
 from serving.failures import UserError, describe_validation
@@ -82,7 +83,9 @@ def prune_backend(
     try:
         result = asyncio.run(_prune(settings, request, as_json))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("stopped; nothing is lost. The same command goes on at the package where it was", file=sys.stderr)
+        print(
+            "stopped; nothing is lost. The same command goes on at the package where it was", file=sys.stderr
+        )
         return INTERRUPTED
     _print(result, as_json)
     return 0
@@ -124,27 +127,45 @@ def _own_prompts(backend: str, count: int, seed: int) -> tuple[str, ...]:
 
 async def _prune(settings: Settings, request: PruneRequest, quiet: bool) -> PruneResult:
     artifacts = Artifacts(DataFolder(settings.home).artifacts)
-    console = Console(stderr=True, quiet=quiet)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with make_executor(settings, artifacts) as executor:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("starting", total=None)
-
-            def tell(told: Told) -> None:
-                what = "calibrating" if told.unit == "batch" else "pruning"
-                text = f"{what} {told.message}, {told.unit}"
-                bar.update(task, description=text, completed=told.done, total=told.total)
-
+        with watch_pruning(Console(stderr=True, quiet=quiet)) as tell:
             return cast(PruneResult, await executor.submit("prune_backend", request, tell))
+
+
+@contextmanager
+def watch_pruning(console: Console) -> Generator[Callable[[Told], None]]:
+    """Show how far it is: a bar on a terminal, a line now and then elsewhere."""
+    if not console.is_terminal:
+        said: set[tuple[str, str, int]] = set()
+
+        def say(told: Told) -> None:
+            key = (told.message, told.unit, 10 * told.done // told.total)
+            if key not in said:
+                said.add(key)
+                console.print(f"{_describe(told)}: {told.done} of {told.total}", highlight=False)
+
+        yield say
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda told: bar.update(
+            task, description=_describe(told), completed=told.done, total=told.total
+        )
+
+
+def _describe(told: Told) -> str:
+    what = "calibrating, batches" if told.unit == "batch" else "pruning, layers"
+    return f"{told.message} {what}"
 
 
 def _print(result: PruneResult, as_json: bool) -> None:
     if as_json:
         print(result.model_dump_json())
         return
-    table = Table(
-        "backend", "pattern", "removed", "parameters", "error", "uncompensated", "time", box=None
-    )
+    table = Table(box=None)
+    for title in ("backend", "pattern", "removed", "parameters", "error", "uncompensated", "time"):
+        table.add_column(title, overflow="fold")
     for made in result.backends:
         table.add_row(made.name, *_row(made))
     console = Console()
@@ -152,7 +173,9 @@ def _print(result: PruneResult, as_json: bool) -> None:
     console.print(
         "error: mean relative output error of the pruned layers on the calibration inputs", style="dim"
     )
-    console.print(f'paint: maulstick generate "..." --backend {result.backends[0].name}', style="dim", markup=False)
+    console.print(
+        f'paint: maulstick generate "..." --backend {result.backends[0].name}', style="dim", markup=False
+    )
 
 
 def _row(made: PrunedBackend) -> tuple[str, ...]:
@@ -179,5 +202,3 @@ def _span(text: str) -> tuple[int, int]:
     if not (colon and first.isdecimal() and end.isdecimal()):
         raise UserError(f"--blocks takes FIRST:END, such as 3:26, not {text!r}")
     return int(first), int(end)
-
-

@@ -84,8 +84,9 @@ def prune_parts_by(
     *,
     seed: int = 0,
 ) -> tuple[list[PrunedColumns], list[int], list[int]]:
-    """Take (heads, neurons) `counts` out of layers (weight, Hessian) that join (heads, columns of a head) and,
-    in the columns after them, neurons. Several streams agree by reciprocal rank, as in `prune_joint_heads`.
+    """Take (heads, neurons) `counts` out of layers (weight, Hessian) that join (heads, columns of a head)
+    and, in the columns after them, neurons. Several streams agree by reciprocal rank, as in
+    `prune_joint_heads`.
 
     Returns the layers, the heads that went, and the neurons that went.
     """
@@ -95,12 +96,15 @@ def prune_parts_by(
     columns = [weight.abs().sum(0).cpu() for weight, _ in streams]
     if method == "random":
         columns = [torch.rand(len(columns[0]), generator=generator)] * len(streams)
-    ranked = [scores[:inside].view(number, -1).sum(1).argsort(stable=True).tolist() for scores in columns]
-    gone = fuse(ranked)[: counts[0]] if number else []
+    by_head = [scores[:inside].view(number, width).sum(1) for scores in columns]
+    gone = fuse([scores.argsort(stable=True).tolist() for scores in by_head])[: counts[0]]
     neurons = columns[0][inside:].argsort(stable=True)[: counts[1]]
     of_heads = (torch.tensor(gone, dtype=torch.long)[:, None] * width + torch.arange(width)).flatten()
     removed = torch.cat([of_heads, neurons + inside])
-    cut = [_without(weight, hessian, removed, scores) for (weight, hessian), scores in zip(streams, columns, strict=True)]
+    cut = [
+        _without(weight, hessian, removed, scores)
+        for (weight, hessian), scores in zip(streams, columns, strict=True)
+    ]
     return cut, gone, neurons.tolist()
 
 

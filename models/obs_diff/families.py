@@ -288,7 +288,9 @@ def _prefixed(part: Part, name: str, block: Any) -> Part | None:
             return Heads(f"{name}.{part.attention}", present(part.makers), joiners) if joiners else None
         case Neurons():
             whole = _has(block, part.maker) and _has(block, part.joiner)
-            return replace(part, maker=f"{name}.{part.maker}", joiner=f"{name}.{part.joiner}") if whole else None
+            return (
+                replace(part, maker=f"{name}.{part.maker}", joiner=f"{name}.{part.joiner}") if whole else None
+            )
         case Parallel():
             heads, neurons = _prefixed(part.heads, name, block), _prefixed(part.neurons, name, block)
             assert isinstance(heads, Heads) and isinstance(neurons, Neurons)

@@ -70,9 +70,7 @@ def prune_joint_heads(
         raise ToolError(
             f"sparsity {sparsity} would leave {name} none of its {heads} heads: use a smaller one"
         )
-    return take_heads(
-        streams, heads, count, score=score, damping=damping, compensate=compensate, name=name
-    )
+    return take_heads(streams, heads, count, score=score, damping=damping, compensate=compensate, name=name)
 
 
 def take_heads(

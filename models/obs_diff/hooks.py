@@ -1,6 +1,6 @@
 """Listens to layers while a denoiser runs, and gathers their Hessians."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ class Hooks:
         self._seen: dict[str, tuple[int, int]] = {}
 
     @contextmanager
-    def listening(self, *, stop: type[Exception] | None = None) -> Iterator[None]:
+    def listening(self, *, stop: type[Exception] | None = None) -> Generator[None]:
         """Gather while the block lasts. With `stop`, a call ends by it once all layers were heard."""
         waiting = {name for inlet in self._inlets for name in inlet}
         handles: list[Any] = []

@@ -73,7 +73,9 @@ class Order(BaseModel):
                 f"{self.method!r} does not prune by the pattern {self.pattern}: use {', '.join(known)}"
             )
         if not self.compensate and not self.structured:
-            raise ToolError("compensate=False goes with structured alone: the sweep over single weights is it")
+            raise ToolError(
+                "compensate=False goes with structured alone: the sweep over single weights is it"
+            )
         return self
 
     @property

@@ -7,8 +7,9 @@ done is on disk before the next begins, so a killed pruning goes on at the packa
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -113,7 +114,7 @@ def cut(denoiser: Any, units: Sequence[Unit], order: Order) -> list[list[Unit]]:
         ends = [0]
         for index in range(number):
             ends.append(ends[-1] + size + (index < more))
-        return [list(units[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [list(units[a:b]) for a, b in pairwise(ends)]
     packages: list[list[Unit]] = []
     left = 0
     for unit in units:
@@ -158,23 +159,13 @@ class _Work:
         layers = sum(len(unit.inlets) for package in self.packages for unit in package)
         done = 0
         recording = Recording(self.calls, self.calibration)
-        player: Player | None = None
-        if self.order.trajectory == "dense":
-            self._record(recording)
-            family = find_family(self.denoiser)
-            blocks = [name for name, _ in find_blocks(self.denoiser, family)]
-            player = Player(
-                self.denoiser,
-                recording,
-                blocks,
-                chained=family.chained,
-                placement=self.placement,
-                folder=self.state,
-            )
+        player = self._open_player(recording)
+        if player is not None and self._read(0) is not None:
+            self._record(recording)  # before the denoiser changes
         for number, package in enumerate(self.packages):
             changes = self._read(number)
             if changes is None:
-                hessians = self._gather(number, package, player)
+                hessians = self._gather(number, package, recording, player)
                 changes = self._prune(package, hessians, done, layers)
                 self._write(number, changes)
             changes.apply(self.denoiser)
@@ -184,25 +175,54 @@ class _Work:
             self.watch(done, layers, "layer")
         return Outcome(whole.reports, whole.masks, len(self.packages), largest)
 
-    def _record(self, recording: Recording) -> None:
-        """Walk the dense denoiser's path, batch by batch, unless it was walked before."""
+    def _open_player(self, recording: Recording) -> Player | None:
+        """Who plays the dense path again; nobody needs to for a single package."""
+        if self.order.trajectory == "pruned" or len(self.packages) == 1:
+            return None
+        family = find_family(self.denoiser)
+        return Player(
+            self.denoiser,
+            recording,
+            [name for name, _ in find_blocks(self.denoiser, family)],
+            chained=family.chained,
+            placement=self.placement,
+            folder=self.state,
+        )
+
+    def _record(self, recording: Recording, hooks: Hooks | None = None) -> None:
+        """Walk the dense denoiser's path, batch by batch, unless it was walked before. `hooks` hear it."""
+
+        def watch(call: Call) -> None:
+            if hooks is not None:
+                self._weigh(hooks, call.step, call.steps)
+
+        def ended() -> None:
+            if hooks is not None:
+                hooks.end_call()
+
         for batch in range(recording.made, len(recording)):
             self.watch(batch, len(recording), "batch")
-            recording.record(self.denoiser, batch)
+            recording.record(self.denoiser, batch, watch, ended)
         self.watch(len(recording), len(recording), "batch")
 
-    def _gather(self, number: int, package: list[Unit], player: Player | None) -> dict[str, LayerHessian]:
+    def _gather(
+        self, number: int, package: list[Unit], recording: Recording, player: Player | None
+    ) -> dict[str, LayerHessian]:
         hooks = Hooks(self.denoiser, package, getattr(torch, self.order.precision))
         shared = self.shared if number == 0 else None
         if shared is not None and shared.sums.keys() == hooks.hessians.keys():
             for name, sums in shared.sums.items():
                 hooks.hessians[name].load_state_dict(sums)
             return hooks.hessians
-        if player is not None:
+        if player is None:
+            self._walk(hooks)
+        elif recording.made == 0:
+            with hooks.listening():  # the first package hears the path while it is walked
+                self._record(recording, hooks)
+        else:
+            self._record(recording)
             with hooks.listening(stop=Stop):
                 player.play(package[0].block, lambda call: self._weigh(hooks, call.step, call.steps), hooks)
-        else:
-            self._walk(hooks)
         if shared is not None:
             shared.sums = {name: hessian.state_dict() for name, hessian in hooks.hessians.items()}
         return hooks.hessians
@@ -288,6 +308,3 @@ class _Work:
 def forget_state(state: Path) -> None:
     """Remove what a finished pruning kept to go on."""
     shutil.rmtree(state, ignore_errors=True)
-
-
-__all__ = ["Call", "Outcome", "Shared", "cut", "forget_state", "hessian_bytes", "prune_denoiser"]

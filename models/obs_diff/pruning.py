@@ -182,9 +182,7 @@ def _prune_inlet(
         changes.linears[name] = (pruned.weight.to(layer.weight.dtype), layer.bias)
         changes.masks[name] = pruned.mask
         changes.reports.append(
-            LayerReport(
-                name, int(pruned.mask.sum()), pruned.mask.numel(), pruned.error_before, pruned.error
-            )
+            LayerReport(name, int(pruned.mask.sum()), pruned.mask.numel(), pruned.error_before, pruned.error)
         )
 
 

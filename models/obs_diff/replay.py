@@ -6,8 +6,8 @@ after it do not run.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, cast
 import torch
 
 from models.obs_diff.hooks import Hooks
+from models.tool import ToolError
 
 Placement = Literal["memory", "disk"]
 
@@ -85,20 +86,34 @@ class Recording:
         """How many batches are on disk, from the first without a gap."""
         return next((n for n in range(len(self)) if not self._path(n).is_file()), len(self))
 
-    def record(self, denoiser: Any, batch: int) -> None:
-        """Run one batch, and keep its calls."""
+    def record(
+        self,
+        denoiser: Any,
+        batch: int,
+        watch: Callable[[Call], None] = lambda call: None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run one batch, and keep its calls. `watch` hears of each before it runs, `ended` after it."""
         calls: list[Call] = []
         counter = StepCounter(self._calibration)
 
         def keep(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             step, steps = counter.count(args, kwargs)
             calls.append(Call(step, steps, args, kwargs))
+            watch(calls[-1])
 
-        handle = denoiser.register_forward_pre_hook(keep, with_kwargs=True)
+        def after(*_: Any) -> None:
+            ended()
+
+        handles = [
+            denoiser.register_forward_pre_hook(keep, with_kwargs=True),
+            denoiser.register_forward_hook(after),
+        ]
         try:
             self._calibration.run(batch)
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
         told = [(call.step, call.steps, call.args, call.kwargs) for call in calls]
         write_atomically(told, self._path(batch))
 
@@ -142,17 +157,15 @@ class Player:
         start = self._blocks.index(first)
         for number, call in self._recording.play():
             watch(call)
-            with self._stubs(number), self._keeping(number, start), torch.inference_mode():
-                try:
-                    self._denoiser(*_on(call.args, self._denoiser), **_on(call.kwargs, self._denoiser))
-                except Stop:
-                    pass
+            args, kwargs = _on(call.args, self._denoiser), _on(call.kwargs, self._denoiser)
+            with suppress(Stop), self._stubs(number), self._keeping(number, start), torch.inference_mode():
+                self._denoiser(*args, **kwargs)
             hooks.end_call()
         self._outputs.forget(range(start - 1) if self._chained else ())
         self._final = start
 
     @contextmanager
-    def _stubs(self, number: int) -> Iterator[None]:
+    def _stubs(self, number: int) -> Generator[None]:
         """Have blocks whose outputs are kept give them without running."""
         with ExitStack() as stack:
             for index in range(self._final):
@@ -162,7 +175,7 @@ class Player:
             yield
 
     @contextmanager
-    def _stub(self, index: int, number: int, kept: int) -> Iterator[None]:
+    def _stub(self, index: int, number: int, kept: int) -> Generator[None]:
         block = self._denoiser.get_submodule(self._blocks[index])
 
         def give(*args: Any, **kwargs: Any) -> Any:
@@ -175,7 +188,7 @@ class Player:
             del block.forward  # the class's own shows again
 
     @contextmanager
-    def _keeping(self, number: int, start: int) -> Iterator[None]:
+    def _keeping(self, number: int, start: int) -> Generator[None]:
         """Keep the outputs of blocks that have become final."""
         fresh = range(self._final, start)
         with ExitStack() as stack:
@@ -200,7 +213,7 @@ class _Outputs:
         if self._folder is None:
             self._kept[call, block] = _moved(output, "cpu")
         else:
-            torch.save(_moved(output, "cpu"), self._path(call, block))
+            write_atomically(_moved(output, "cpu"), self._path(call, block))
             self._kept[call, block] = None
 
     def get(self, call: int, block: int) -> Any:
@@ -220,12 +233,18 @@ class _Outputs:
 
 
 def write_atomically(value: Any, path: Path) -> None:
-    """`torch.save`, so that the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """`torch.save`, so that the file is there whole or not at all.
+
+    Raises:
+        ToolError: it could not be written.
+    """
     new = path.with_suffix(f".{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(value, new)
         os.replace(new, path)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by the latter
+        raise ToolError(f"{path} could not be written (is the disk full?): {error}") from error
     finally:
         new.unlink(missing_ok=True)
 

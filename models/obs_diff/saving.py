@@ -5,6 +5,7 @@ stand in `pruning.json`, and `load_pruned` reads it. A folder is written whole o
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -104,6 +105,7 @@ def save_pruned(
         if masks:
             _save_masks(masks, unfinished / name / MASKS_FILE)
         finish(unfinished)
+        unfinished.chmod(0o777 & ~_umask())  # as other folders have it; temporary ones are private
         unfinished.rename(folder)
     except (OSError, SafetensorError) as error:
         raise ToolError(f"{folder} could not be written: {error}; nothing is left there") from error
@@ -172,6 +174,12 @@ def load_masks(folder: Path) -> dict[str, Any]:
             masks[name] = torch.from_numpy(bits.astype(bool))
             assert masks[name].shape == (rows, columns)
     return masks
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _restore_precision(pipeline: Any, like: Path) -> None:

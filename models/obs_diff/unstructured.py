@@ -84,8 +84,8 @@ def prune_n_m(
     name: str = "a layer",
     inverse: Inverse | None = None,
 ) -> PrunedWeights:
-    """Take N of every M neighbouring weights of a row out (N zeros among M), along the inputs. `inverse` as in
-    `prune_unstructured`.
+    """Take N of every M neighbouring weights of a row out (N zeros among M), along the inputs. `inverse` as
+    in `prune_unstructured`.
 
     Raises:
         ToolError: not 0 < N < M, or M does not divide the number of inputs.

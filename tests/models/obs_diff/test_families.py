@@ -94,7 +94,9 @@ def test_the_table_says_the_truth_about_shared_inputs(family: Path) -> None:
     painter = open_painter(family)
     denoiser = denoiser_of(painter)
     units = find_units(denoiser, structured=False)
-    hooks = Hooks(denoiser, [type(unit)(unit.block, tuple((n,) for n in unit.layers)) for unit in units], torch.float32)
+    hooks = Hooks(
+        denoiser, [type(unit)(unit.block, tuple((n,) for n in unit.layers)) for unit in units], torch.float32
+    )
     with hooks.listening():
         Painted(painter).run(0)
     for unit in units:
@@ -122,7 +124,9 @@ def test_every_entry_of_the_table_has_a_family_in_these_tests(family: Path) -> N
 
 
 def test_an_unknown_family_names_the_known() -> None:
-    with pytest.raises(ToolError, match=r"a Linear is of no family .* known: flux \(FluxTransformer2DModel\), sd3"):
+    with pytest.raises(
+        ToolError, match=r"a Linear is of no family .* known: flux \(FluxTransformer2DModel\), sd3"
+    ):
         find_units(torch.nn.Linear(2, 2), structured=False)
 
 

@@ -5,6 +5,7 @@ cut.
 import copy
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,7 +40,7 @@ class EulerLoop:
         x = self.inputs["latents"][rows]
         sigmas = [1 - i / STEPS for i in range(STEPS + 1)]
         with torch.no_grad():
-            for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+            for sigma, following in pairwise(sigmas):
                 x = x + (following - sigma) * self.velocity(x, sigma, rows)
 
     def velocity(self, x: torch.Tensor, sigma: float, rows: slice = slice(None)) -> torch.Tensor:
@@ -194,7 +195,7 @@ def test_memory_cuts_packages(sd3: EulerLoop) -> None:
     packages = cut(sd3.model, units, Order(memory=budget))
     assert [unit for package in packages for unit in package] == units
     assert len(packages) > 1
-    for package, following in zip(packages, packages[1:], strict=False):
+    for package, following in pairwise(packages):
         assert hessian_bytes(sd3.model, package, Order()) <= budget
         assert hessian_bytes(sd3.model, [*package, following[0]], Order()) > budget
     with pytest.raises(ToolError, match=r"take 0\.1 MiB, more than the memory of 0\.1 MiB: give it more"):
