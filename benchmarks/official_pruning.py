@@ -32,8 +32,8 @@ def prune_officially(denoiser: Any, order: Order, calibration: PipelineCalibrati
     counts = count_parts(denoiser, units, order)
     largest = 0
     for package in cut(denoiser, units, order):
-        hooks = Hooks(denoiser, package, torch.float32)
-        largest = max(largest, sum(4 * hessian.in_features**2 for hessian in hooks.hessians.values()))
+        hooks = Hooks(denoiser, package, getattr(torch, order.precision))
+        largest = max(largest, sum(hessian.matrix_bytes for hessian in hooks.hessians.values()))
         _run_pipeline(denoiser, order, calibration, hooks)
         with _reinverting():
             for unit in package:

@@ -59,6 +59,11 @@ class LayerHessian:
         self.samples += weight * (inputs.shape[:-2].numel() if inputs.ndim > 2 else 1)
 
     @property
+    def matrix_bytes(self) -> int:
+        """What it takes in memory."""
+        return self._sum.nbytes
+
+    @property
     def matrix(self) -> torch.Tensor:
         """H, (in_features, in_features).
 
