@@ -187,6 +187,16 @@ def test_backend(name: Name, as_json: AsJson = False) -> int:
     return try_backend(name, as_json)
 
 
+@backends.command("export")
+def export_backend(
+    name: Name, file: Annotated[Path, typer.Argument(help="A *.safetensors file to write.")]
+) -> int:
+    """Write a backend's denoiser as one file with the key names that ComfyUI reads."""
+    from serving.backends import export_backend
+
+    return export_backend(name, file)
+
+
 @cli.command()
 def prune(
     backend: Annotated[str, typer.Argument(help="The backend to prune.", show_default=False)],

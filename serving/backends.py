@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -73,6 +74,27 @@ def remove_backend(name: str) -> int:
         print(f"{name} is removed with its weights")
         return 0
     print(f"{name} no longer stands in {remove_card(name)}")
+    return 0
+
+
+def export_backend(name: str, file: Path) -> int:
+    """Write a backend's denoiser as one file.
+
+    Raises:
+        ToolError: other programs know no such model, or the file is there or cannot be written.
+    """
+    from models.obs_diff.saving import denoiser_name
+    from models.obs_diff.single_file import export_single_file
+    from models.pipelines import load_pipeline
+
+    configure()
+    backend = resolve(name)
+    if backend.kind == "openai-images":
+        raise ToolError(f"{name} is an endpoint: its weights are not here")
+    pipeline = load_pipeline(backend, "cpu")
+    told = {"maulstick.backend": name, **({"maulstick.pruning": backend.pruning} if backend.pruning else {})}
+    number = export_single_file(getattr(pipeline, denoiser_name(pipeline)), file, metadata=told)
+    print(f"{number} tensors of {name} stand in {file}")
     return 0
 
 

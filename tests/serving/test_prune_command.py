@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 import app
 from models.backends import keep_backends_in, name_backends, resolve, shelf
@@ -113,6 +115,24 @@ def test_the_embedded_painter_needs_no_prompts_and_stays_exact_in_batches(
     assert told["pictures"] <= 3
     assert app.run(["runs", "list", "--json"]) == 0
     assert backend.name in capfd.readouterr().out
+
+
+def test_exported_as_one_file(
+    flux: Path, prompts: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = (str(flux), "--calibration", str(prompts), "--steps", "1", "--pattern", "2:4")
+    prune(capfd, *words, "--out", "sparse")
+    file = tmp_path / "sparse.safetensors"
+    assert app.run(["backends", "export", "sparse", str(file)]) == 0
+    assert "tensors of sparse stand in" in capfd.readouterr().out
+    weight = load_file(file)["model.diffusion_model.double_blocks.0.img_attn.qkv.weight"]
+    assert weight.shape == (96, 32)
+    assert bool(((weight.view(96, -1, 4) == 0).sum(-1) >= 2).all())
+    with safe_open(file, "pt") as opened:
+        metadata: dict[str, str] = opened.metadata()
+    assert metadata["maulstick.pruning"] == "obs, 2:4"
+    assert app.run(["backends", "export", "sparse", str(file)]) == 2
+    assert "is there already" in capfd.readouterr().err
 
 
 REFUSED = {
