@@ -97,7 +97,7 @@ async def test_missing_weights_are_named(
 
 def test_every_builtin_tool_describes_itself() -> None:
     tools = builtin_tools()
-    assert [tool.name for tool in tools] == ["generate_image", "critique_image", "converse"]
+    assert [tool.name for tool in tools] == ["generate_image", "critique_image", "converse", "prune_backend"]
     for tool in tools:
         assert tool.summary.endswith(".")
         for field, schema in tool.request_type.model_json_schema()["properties"].items():
