@@ -91,7 +91,12 @@ class Order(BaseModel):
 
     def told(self) -> str:
         """In a few words, such as "obs, 2:4"."""
-        return f"{self.method}, {self.pattern}" + ("" if self.group else f" {self.sparsity * 100:g} %")
+        return tell(self.method, self.pattern, self.sparsity)
+
+
+def tell(method: str, pattern: str, sparsity: float) -> str:
+    """A pruning in a few words. N:M says its sparsity itself."""
+    return f"{method}, {pattern}" + ("" if ":" in pattern else f" {sparsity * 100:g} %")
 
 
 def parse_bytes(text: str) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from models.obs_diff.narrowing import Widths, differing_widths, narrow
+from models.obs_diff.order import tell
 from models.tool import ToolError
 
 PRUNING_FILE = "pruning.json"
@@ -48,9 +49,7 @@ class Pruning(BaseModel):
     @property
     def told(self) -> str:
         """In a few words, such as "obs, 2:4"."""
-        return f"{self.method}, {self.pattern}" + (
-            "" if ":" in self.pattern else f" {self.sparsity * 100:g} %"
-        )
+        return tell(self.method, self.pattern, self.sparsity)
 
     @property
     def widths(self) -> Widths:
