@@ -1,4 +1,4 @@
-"""Going on from a finished painter, in a world that may have more words than its own.
+"""Going on from a finished painter, in a world with more words than its own perhaps, or with more blocks.
 
 Its words keep their vectors, by word and not by number. Encoders that have to learn more words drift, so the
 transformer's two inlets are fitted to the drifted vectors: what it has learnt to paint it still understands.
@@ -28,6 +28,11 @@ FITTED = 4096
 """Captions that the inlets are fitted on."""
 RIDGE = 1e-3
 """A little, because padding repeats a few vectors thousands of times."""
+OUTLETS = {
+    "transformer_blocks": ("attn.to_out.", "attn.to_add_out.", "ff.net.2.", "ff_context.net.2."),
+    "single_transformer_blocks": ("proj_out.",),
+}
+"""By stack of blocks, the layers through which a block adds to its stream."""
 Encoder = T5EncoderModel | CLIPTextModel
 
 
@@ -61,8 +66,25 @@ class Finished:
         return self.pipeline.tokenizer_2  # pyright: ignore[reportReturnType]
 
     def copy_transformer(self, transformer: FluxTransformer2DModel) -> None:
-        """Give `transformer`, which has its sizes, what the finished one has learnt."""
-        transformer.load_state_dict(self.pipeline.transformer.state_dict())
+        """Give `transformer`, which may have more blocks, what the finished one has learnt.
+
+        More blocks begin by adding nothing (Net2Net's deeper student, arXiv 1511.05641, section 2.3), spread
+        between those that were there: the painter paints what it painted.
+        """
+        state = dict(self.pipeline.transformer.state_dict())
+        for stack, outlets in OUTLETS.items():
+            theirs = len(getattr(self.pipeline.transformer, stack))
+            ours = len(getattr(transformer, stack))
+            places = {str((number + 1) * ours // theirs - 1): str(number) for number in range(theirs)}
+            for name, fresh in transformer.state_dict().items():
+                if not name.startswith(f"{stack}."):
+                    continue
+                _, number, rest = name.split(".", 2)
+                if number in places:
+                    state[name] = self.pipeline.transformer.state_dict()[f"{stack}.{places[number]}.{rest}"]
+                else:
+                    state[name] = torch.zeros_like(fresh) if rest.startswith(outlets) else fresh
+        transformer.load_state_dict(state)
 
     def copy_encoder(self, encoder: Encoder, theirs: Encoder, tokenizer: PreTrainedTokenizerFast) -> None:
         """Give `encoder` what `theirs`, of its sizes, has learnt; new words keep their fresh vectors."""
@@ -85,19 +107,21 @@ def check_sizes(start: Path, recipe: PainterProfile) -> None:
     """Refuse a painter that a profile's cannot go on from, before anything is rendered.
 
     Raises:
-        ForeignTraining: it has other sizes.
+        ForeignTraining: it has other widths, or more blocks.
     """
     saved = json.loads((start / "transformer" / "config.json").read_text("utf-8"))
     text = json.loads((start / "text_encoder_2" / "config.json").read_text("utf-8"))
-    theirs = {
+    blocks = {"double": saved["num_layers"], "single": saved["num_single_layers"]}
+    widths = {
         "heads": saved["num_attention_heads"],
-        "double": saved["num_layers"],
-        "single": saved["num_single_layers"],
         "text_width": saved["joint_attention_dim"],
         "text_layers": text["num_layers"],
     }
+    theirs = widths | blocks
     ours = {name: getattr(recipe, name) for name in theirs}
-    if theirs != ours:
+    if any(ours[name] != widths[name] for name in widths) or any(
+        ours[name] < blocks[name] for name in blocks
+    ):
         raise ForeignTraining(
             f"the painter in {start} has other sizes ({theirs}) than the profile's ({ours}): train from the "
             "beginning, without --start"

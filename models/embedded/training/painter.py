@@ -160,8 +160,8 @@ def train(
         vocabulary: overrides the profile's sub-vocabulary.
         steps: overrides the profile's length.
         scenes: overrides how many pictures are rendered and encoded; more may be added another day.
-        start: folder of a painter of the same sizes to go on from. Its encoders learn the words that are new
-            to them; without any, they stay as they are.
+        start: folder of a painter of the same widths, with as many blocks or fewer, to go on from. Its
+            encoders learn the words that are new to them; without any, they stay as they are.
         reread: with `start`, let a fresh text encoder learn to read in place of the painter's own.
         finish: let the learning rate fall at the end; False keeps it up, for a training that will go on
             another day.
@@ -173,7 +173,7 @@ def train(
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
         ForeignLatents, ForeignTraining: `out` holds the pictures or the training of something else, or
-            `start` has other sizes.
+            `start` has other widths or more blocks.
     """
     recipe = _recipe(profile, vocabulary)
     length = steps or recipe.steps

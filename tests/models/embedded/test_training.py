@@ -9,11 +9,13 @@ import torch
 from diffusers import AutoencoderKL, FluxPipeline
 
 from diorama.vocabulary import load_vocabulary
-from models.embedded.painter import image_ids, load_painter
+from models.embedded.painter import build_transformer, image_ids, load_painter
 from models.embedded.perception import load_perceiver
+from models.embedded.profiles import PAINTER
 from models.embedded.training import autoencoder, decoder, painter, perception
 from models.embedded.training.accuracy import score_perceptions
-from models.embedded.training.loop import IGNORED
+from models.embedded.training.going_on import Finished
+from models.embedded.training.loop import IGNORED, ForeignTraining
 from models.embedded.training.stream import PictureStream
 from models.perception import DetectedThing, Perception
 
@@ -163,6 +165,33 @@ def test_painter_goes_on_from_another(tiny_autoencoder: Path, tmp_path: Path) ->
     tokenizer = load_painter(exported).tokenizer
     assert tokenizer.unk_token_id in tokenizer("an orange torus").input_ids
     assert tokenizer.unk_token_id not in tokenizer("a red cube").input_ids
+
+
+def test_a_painter_with_more_blocks_begins_where_the_other_ended(
+    tiny_autoencoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae = tiny_autoencoder / "autoencoder"
+    first = painter.train("tiny", tmp_path / "first", autoencoder=vae, steps=30)
+    deeper = dataclasses.replace(PAINTER["tiny"], double=2, single=3)
+    monkeypatch.setitem(PAINTER, "tiny", deeper)
+    shallow, deep = Finished.load(first), build_transformer(deeper)
+    shallow.copy_transformer(deep)
+    given = {
+        "hidden_states": torch.randn(2, 64, 64),
+        "timestep": torch.tensor([0.3, 0.9]),
+        "pooled_projections": torch.randn(2, deeper.text_width),
+        "encoder_hidden_states": torch.randn(2, 40, deeper.text_width),
+        "txt_ids": torch.zeros(40, 3),
+        "img_ids": image_ids(8),
+        "return_dict": False,
+    }
+    with torch.inference_mode():
+        assert torch.allclose(deep(**given)[0], shallow.pipeline.transformer(**given)[0], atol=1e-6)
+    second = painter.train("tiny", tmp_path / "second", autoencoder=vae, steps=2, start=first)
+    assert len(load_painter(second).transformer.single_transformer_blocks) == 3
+    monkeypatch.setitem(PAINTER, "tiny", dataclasses.replace(deeper, single=2))
+    with pytest.raises(ForeignTraining, match="'single': 3"):
+        painter.train("tiny", tmp_path / "third", autoencoder=vae, steps=1, start=second)
 
 
 def test_inlet_is_fitted_to_an_encoder_that_reads_anew(tiny_autoencoder: Path, tmp_path: Path) -> None:
