@@ -20,7 +20,10 @@ class Dialect(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     structure: Structure
-    limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    limit: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
+    """The older name, which all but OpenAI's newer models take. Those turn it down aloud; a server that does
+    not know the newer name may ignore it in silence and write until its context is full, as llama.cpp's
+    Python server does."""
     temperature: bool = True
     """Whether a temperature may be sent."""
 
@@ -53,8 +56,9 @@ class Dialect(BaseModel):
         said = complaint.casefold()
         if self.temperature and "temperature" in said:
             return self.model_copy(update={"temperature": False})
-        if self.limit == "max_completion_tokens" and "max_completion_tokens" in said:
-            return self.model_copy(update={"limit": "max_tokens"})
+        if "max_completion_tokens" in said:
+            other = "max_tokens" if self.limit == "max_completion_tokens" else "max_completion_tokens"
+            return self.model_copy(update={"limit": other})
         return self.looser()
 
     def looser(self) -> "Dialect | None":

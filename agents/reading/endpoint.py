@@ -12,7 +12,7 @@ import openai
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents.metering import Spent, charge
-from agents.reading.card import EndpointCard
+from agents.reading.card import OPENAI_URL, EndpointCard
 from agents.reading.completion import read_completion
 from agents.reading.dialect import Dialect
 from agents.reading.json_text import find_object
@@ -136,12 +136,14 @@ class EndpointSpeaker:
             SpeechFault: it takes none, or cannot be reached.
         """
         card = self._card
+        limit = "max_completion_tokens" if card.base_url == OPENAI_URL else "max_tokens"
         if card.structured != "auto":
-            return Dialect(structure=card.structured)
-        key = f"dialect {self.identity}"
+            return Dialect(structure=card.structured, limit=limit)
+        key = f"dialect 2 {self.identity}"
         if kept := await asyncio.to_thread(self._replies.find, key):
             return Dialect.model_validate_json(kept)
-        dialect: Dialect | None = Dialect(structure="json_schema")
+        dialect: Dialect | None = Dialect(structure="json_schema", limit=limit)
+        tried = [dialect]
         fault = SpeechFault("rejected", f"{self._place} takes no request")
         while dialect is not None:
             try:
@@ -149,7 +151,10 @@ class EndpointSpeaker:
             except SpeechFault as error:
                 if error.kind not in ("rejected", "broken", "garbled", "empty", "truncated"):
                     raise
-                fault, dialect = error, dialect.after(str(error))
+                fault, following = error, dialect.after(str(error))
+                dialect = dialect.looser() if following in tried else following
+                if dialect is not None:
+                    tried.append(dialect)
             else:
                 await asyncio.to_thread(self._replies.keep, key, dialect.model_dump_json())
                 return dialect

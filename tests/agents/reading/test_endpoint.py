@@ -246,12 +246,32 @@ async def test_temperature_and_the_limits_name_are_part_of_the_dialect(artifacts
     def probe(body: Body) -> Sent:
         if "temperature" in body:
             return error(400, "Unsupported value: 'temperature' does not support 0.0 with this model.")
-        return error(400, "unknown field max_completion_tokens") if "max_completion_tokens" in body else READY
+        told = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        return READY if "max_completion_tokens" in body else error(400, f"Unsupported parameter: {told}")
 
     with serving(Endpoint(lambda body: chat(GOOD), probe=probe)) as endpoint:
         await ask(endpoint, artifacts, max_tokens=99)
     [body] = endpoint.asked
-    assert "temperature" not in body and body["max_tokens"] == 99 and kind_of(body) == "json_schema"
+    assert "temperature" not in body and "max_tokens" not in body
+    assert body["max_completion_tokens"] == 99 and kind_of(body) == "json_schema"
+
+
+async def test_the_limit_has_the_name_that_no_server_ignores(artifacts: Artifacts) -> None:
+    with serving(Endpoint(lambda body: chat(GOOD))) as endpoint:
+        await ask(endpoint, artifacts, max_tokens=99)
+    [body] = endpoint.asked
+    assert body["max_tokens"] == 99 and "max_completion_tokens" not in body
+
+
+async def test_an_endpoint_that_turns_both_names_down_is_given_up(artifacts: Artifacts) -> None:
+    with (
+        serving(
+            Endpoint(lambda body: READY, probe=lambda body: error(400, "no max_completion_tokens here"))
+        ) as endpoint,
+        pytest.raises(SpeechFault, match="no max_completion_tokens here"),
+    ):
+        await ask(endpoint, artifacts)
+    assert len(endpoint.probes) < 10
 
 
 async def test_an_endpoint_that_takes_nothing_says_why(artifacts: Artifacts) -> None:
