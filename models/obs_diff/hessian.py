@@ -12,6 +12,8 @@ from models.tool import ToolError
 
 CHUNK = 4096
 """Rows of inputs that are converted and multiplied at a time."""
+STRIP = 256
+"""Rows of the Hessian that are summed up at a time, from the diagonal on: the rest is their mirror image."""
 
 
 class NeverRan(ToolError):
@@ -50,7 +52,9 @@ class LayerHessian:
         for start in range(0, len(tokens), CHUNK):
             # Converted before it is weighted: a_t in half precision would cost digits.
             part = tokens[start : start + CHUNK].to(self._sum)
-            self._sum.addmm_(part.T, part, alpha=weight)
+            for row in range(0, self.in_features, STRIP):
+                strip = self._sum[row : row + STRIP, row:]
+                strip.addmm_(part[:, row : row + STRIP].T, part[:, row:], alpha=weight)
         if not bool(torch.isfinite(self._sum.diagonal()).all()):
             raise ToolError(
                 f"{self.name} was fed NaN or infinite values: calibrate in fp32 or bf16, or with other "
@@ -74,7 +78,8 @@ class LayerHessian:
             raise NeverRan(
                 f"{self.name} got no inputs in calibration: leave it out, or calibrate with what runs it"
             )
-        return self._sum * (2 / self.samples)
+        upper = self._sum.triu() * (2 / self.samples)
+        return upper + upper.triu(1).T
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` takes, to go on in another process."""

@@ -7,6 +7,7 @@ is joined again. Source: the names in Black Forest Labs' and Stability's checkpo
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def export_single_file(denoiser: Any, path: Path, metadata: Mapping[str, str] | 
     except (OSError, SafetensorError) as error:
         raise ToolError(f"{path} could not be written: {error}") from error
     finally:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
     return len(tensors)
 
 

@@ -36,6 +36,7 @@ def prompts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAULSTICK_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MAULSTICK_CONFIG", raising=False)
+    monkeypatch.setenv("MAULSTICK_THREADS", "1")  # else it follows the load, and the last bits follow it
     (tmp_path / "maulstick.toml").write_text("device = 'cpu'\n", "utf-8")
     path = tmp_path / "prompts.txt"
     path.write_text(PROMPTS, "utf-8")

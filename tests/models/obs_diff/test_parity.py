@@ -62,7 +62,7 @@ def test_the_sweep_takes_the_same_weights(name: str, precision: str) -> None:
     case, golden = CASES[name], load(name)
     dtype, tolerance = PRECISIONS[precision]
     hessian = hessian_of(golden["x"], own_weights(name, golden), dtype)
-    reference = golden[f"{precision}.hessian"]
+    reference = golden["f64.hessian"].to(dtype)  # theirs in f32 is nearer to it than the tolerance
     difference = (hessian - reference).abs().max() / reference.abs().max()
     assert difference < (1e-6 if precision == "f32" else 1e-14)
     how: dict[str, Any] = {"block_size": case["blocksize"], "damping": case["percdamp"]}
