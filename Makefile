@@ -23,7 +23,7 @@ export TOKENIZERS_PARALLELISM := false
 export MKL_CBWR := AUTO,STRICT
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo sprites test test-slow test-ray test-postgres llm test-llm lint format serve train bench clean
+.PHONY: help setup demo sprites viewer test test-slow test-ray test-postgres llm test-llm lint format serve train bench clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -43,6 +43,9 @@ demo: $(READY) ## refine one prompt; leaves the picture, the contact sheet and t
 sprites: $(READY) ## fetch the art and write the sprite atlas, .cache/sprites.npz: training alone needs it (npm, network)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[sprites]'
 	$(BIN)/python -m diorama.art.build
+
+viewer: ## bundle three.js into the page that shows point clouds (npm, network); its result is committed
+	cd scripts/viewer && npm install --no-audit --no-fund && npm run build
 
 test: $(READY) ## all tests that need neither minutes nor a GPU, Ray, Postgres or an endpoint
 	$(BIN)/python -m pytest

@@ -49,6 +49,8 @@ cli.add_typer(runs, name="runs")
 cli.add_typer(backends, name="backends")
 cli.add_typer(train, name="train")
 cli.add_typer(evaluate, name="evaluate")
+convert = typer.Typer(help="Official checkpoints to networks of ours.", no_args_is_help=True)
+cli.add_typer(convert, name="convert")
 
 Prompt = Annotated[str, typer.Argument(help="What the picture should show.", show_default=False)]
 Backend = Annotated[str | None, typer.Option(help="Who paints: a name, a folder, or owner/name on the hub.")]
@@ -234,6 +236,75 @@ def prune(
         backend, pattern, sparsity, calibration, count, memory, packages, blocks, out, seed, batch, steps,
         guidance, on_disk, as_json, **how,
     )  # fmt: skip
+
+
+@cli.command()
+def depth(
+    picture: Annotated[Path, typer.Argument(help="A picture file.", show_default=False)],
+    model: Annotated[str, typer.Option(help="A depth network's folder.")] = "embedded",
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 4,
+    ensemble: Annotated[int, typer.Option(help="So many samples are fitted together.")] = 1,
+    seed: Seed = 0,
+    side: Annotated[
+        int | None, typer.Option(help="Longer side to look at in pixels; 0: its own.", show_default=False)
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Longest side of a tile, for large pictures.", show_default=False)
+    ] = None,
+    points: Annotated[
+        Path | None, typer.Option("--ply", help="A .ply or .glb file for the points.", show_default=False)
+    ] = None,
+    view: Annotated[
+        Path | None, typer.Option(help="An HTML page that shows the points.", show_default=False)
+    ] = None,
+    fov: Annotated[
+        float | None,
+        typer.Option(help="Horizontal field of view in degrees, instead of EXIF's.", show_default=False),
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> int:
+    """Say how far each pixel of a picture is, and make points of it."""
+    from serving.depth import estimate_depth
+
+    return estimate_depth(picture, model, steps, ensemble, seed, side, tile, out, points, view, fov, as_json)
+
+
+@convert.command("ppd")
+def convert_ppd(
+    official: Annotated[Path, typer.Argument(help="A .pth or .safetensors file.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="A folder to write.", show_default=False)],
+    semantics: Annotated[
+        str | None, typer.Option(help="What it was trained with: dinov2 or moge2.", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A JSON file of sizes that must agree.", show_default=False)
+    ] = None,
+) -> int:
+    """Make a network of an official checkpoint of Pixel-Perfect Depth."""
+    from serving.depth import convert_checkpoint
+
+    return convert_checkpoint(official, out, semantics, config)
+
+
+@train.command("depth")
+def train_depth(
+    profile: Annotated[str, typer.Option(help="tiny (seconds), cpu (hours) or gpu (one H100).")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Where; by default below MAULSTICK_HOME.")] = None,
+    variant: Annotated[
+        str, typer.Option(help="full, or to compare with: plain, flat, direct, latent.")
+    ] = "full",
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the profile's own length.")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="How many pictures are rendered.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    vocabulary: Annotated[
+        str | None, typer.Option(help="Words to teach instead of the profile's.", show_default=False)
+    ] = None,
+) -> int:
+    """Train a depth network on the diorama."""
+    from serving.depth import train_depth
+
+    return train_depth(profile, out, variant, steps, scenes, resume, vocabulary)
 
 
 @train.command("embedded")

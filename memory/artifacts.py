@@ -33,6 +33,8 @@ _LOG = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"(?P<host>[^~]+)~(?P<pid>\d+)~\d+~.+")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LOSSLESS_MODES = ("RGB", "L", "1")
+_DEEP = "I;16"
+"""Grey with 16 bits, such as a depth: kept as it is, and read by `load_bytes`."""
 _INCOMING = ".incoming"
 
 
@@ -53,7 +55,8 @@ class Artifacts:
         added.
 
         Raises:
-            ValueError: the picture's mode has something that RGB cannot hold (transparency, 16 bits).
+            ValueError: the picture's mode has something that neither RGB nor 16 bits of grey hold
+                (transparency).
         """
         content = encode_png(image)
         ref = ArtifactRef(
@@ -193,12 +196,17 @@ def encode_png(image: Image.Image) -> bytes:
     Raises:
         ValueError: the picture's mode has something that RGB cannot hold.
     """
+    if image.mode == _DEEP:
+        return _write_png(Image.frombytes(_DEEP, image.size, image.tobytes()))
     if image.mode not in _LOSSLESS_MODES:
         raise ValueError(
             f"a picture in mode {image.mode!r} does not fit RGB without loss: convert it to RGB first"
         )
     rgb = image.convert("RGB")
-    bare = Image.frombytes("RGB", rgb.size, rgb.tobytes())
+    return _write_png(Image.frombytes("RGB", rgb.size, rgb.tobytes()))
+
+
+def _write_png(bare: Image.Image) -> bytes:
     content = io.BytesIO()
     bare.save(content, "PNG", compress_level=6, optimize=False)
     return content.getvalue()

@@ -97,7 +97,8 @@ async def test_missing_weights_are_named(
 
 def test_every_builtin_tool_describes_itself() -> None:
     tools = builtin_tools()
-    assert [tool.name for tool in tools] == ["generate_image", "critique_image", "converse", "prune_backend"]
+    names = ["generate_image", "critique_image", "converse", "prune_backend", "estimate_depth"]
+    assert [tool.name for tool in tools] == names
     for tool in tools:
         assert tool.summary.endswith(".")
         for field, schema in tool.request_type.model_json_schema()["properties"].items():

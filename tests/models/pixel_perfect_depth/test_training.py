@@ -1,0 +1,61 @@
+"""The recipe on its tiny profile: it learns, resumes to the bit, and what it saves paints."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.backends import WEIGHTS
+from models.pixel_perfect_depth.folders import load_pipeline
+from models.pixel_perfect_depth.profiles import Variant
+from models.pixel_perfect_depth.training import train
+
+PARTS = {"critic": WEIGHTS / "critic", "autoencoder": WEIGHTS / "painter" / "vae"}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rendered once for all of them."""
+    return tmp_path_factory.mktemp("pictures")
+
+
+def losses(out: Path) -> list[float]:
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+    return [row.get("velocity", row.get("depth")) for row in rows]
+
+
+@pytest.mark.parametrize("variant", ["full", "plain", "flat", "direct", "latent"])
+def test_every_variant_is_trained_and_saved(variant: Variant, pictures: Path, tmp_path: Path) -> None:
+    folder = train("tiny", tmp_path, variant=variant, pictures=pictures, steps=4, **PARTS)
+    state = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert all(value.dtype == torch.float16 and value.isfinite().all() for value in state.values())
+    assert 0 < losses(tmp_path)[-1] < 5
+    if variant in ("full", "plain", "flat"):
+        assert (load_pipeline(folder).semantic_encoder is None) == (variant == "plain")
+
+
+def test_it_learns(pictures: Path, tmp_path: Path) -> None:
+    for steps in (4, 40):
+        train("tiny", tmp_path, pictures=pictures, steps=steps, **PARTS)
+    first, last = losses(tmp_path)
+    assert last < 0.8 * first
+
+
+def test_stopped_and_gone_on_is_the_same(pictures: Path, tmp_path: Path) -> None:
+    whole = train("tiny", tmp_path / "whole", pictures=pictures, steps=6, **PARTS)
+    train("tiny", tmp_path / "parts", pictures=pictures, steps=6, stop_at=3, **PARTS)
+    assert not (tmp_path / "parts" / "depth").exists()
+    parts = train("tiny", tmp_path / "parts", pictures=pictures, steps=6, **PARTS)
+    name = "transformer/diffusion_pytorch_model.safetensors"
+    one, other = load_file(whole / name), load_file(parts / name)
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def test_foreign_pictures_are_not_taken(pictures: Path, tmp_path: Path) -> None:
+    train("tiny", tmp_path / "a", pictures=pictures, steps=1, **PARTS)
+    with pytest.raises(ValueError, match="holds the pictures of another world"):
+        train("tiny", tmp_path / "b", pictures=pictures, steps=1, vocabulary="solids", **PARTS)
+    with pytest.raises(ValueError, match="name its folder"):
+        train("tiny", tmp_path / "c", critic=WEIGHTS / "critic", variant="latent", pictures=pictures, steps=1)
