@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     """Endpoints in OpenAI's shape by name; a mind is then called NAME or NAME:MODEL; "openai" is built in."""
     qwen: LocalCard = LocalCard()
     """The vision-language model on this machine behind the mind "qwen" (or qwen:MODEL)."""
+    depth: str = "embedded"
+    """The depth network that the embedded mind asks what stands before what: a name, or a folder. "none": it
+    goes by its critic's guess."""
     device: str = "auto"
     """Where models run: cpu, cuda, cuda:N or mps; "auto" takes the first CUDA device, else the CPU."""
     memory_gib: Annotated[float, Field(gt=0)] | None = None

@@ -15,7 +15,8 @@ from agents.decompose import DecomposeRequest, Decomposition
 from agents.embedded_caption import check_caption, describe
 from agents.embedded_explaining import explain
 from agents.embedded_judging import integrate
-from agents.embedded_looking import Eyes, Submitting, answer, answer_questions
+from agents.embedded_looking import Eyes, answer, answer_questions
+from agents.embedded_measuring import Submitting, ask_for_depth
 from agents.embedded_rating import rate
 from agents.embedded_reading import check_known, decompose, locate, make_questions, merge, question
 from agents.embedded_writing import propose, rewrite
@@ -34,6 +35,7 @@ class EmbeddedMind:
     """Plays roles with the embedded world's grammar and with `critique_image`.
 
     `critic` names the perception model that it looks with; the judge of a benchmark has to be another.
+    `depth` names the depth network that it asks what stands before what (None: the perception model guesses).
     `vocabulary` holds the words that the painter knows (None: all of the embedded world's): a prompt with
     others is not begun.
     """
@@ -45,8 +47,9 @@ class EmbeddedMind:
         executor: Submitting,
         critic: Literal["critic", "judge"] = "critic",
         vocabulary: Vocabulary | None = None,
+        depth: str | None = None,
     ) -> None:
-        self._eyes = Eyes(executor, critic)
+        self._eyes = Eyes(executor, critic, depth)
         self._vocabulary = vocabulary
         self._blind: dict[str, Blind] = {
             "decompose": self._decompose,
@@ -99,12 +102,14 @@ class EmbeddedMind:
         return Caption(text=describe(await self._eyes.look(picture)))
 
     async def _answer(self, request: AnswerRequest, picture: ArtifactRef) -> Answers:
-        return answer(request, await self._eyes.look(picture))
+        deep = ask_for_depth(request.questions)
+        return answer(request, await self._eyes.look(picture, measured=deep))
 
     async def _rate(self, request: RateRequest, picture: ArtifactRef) -> Rating:
         """Rate by the answers given; a request without any is answered here first."""
         if request.answers:
             return rate(request)
         questions = request.questions or make_questions(request.prompt)
-        answers = answer_questions(questions, await self._eyes.look(picture))
+        perception = await self._eyes.look(picture, measured=ask_for_depth(questions))
+        answers = answer_questions(questions, perception)
         return rate(request.model_copy(update={"questions": questions, "answers": answers}))

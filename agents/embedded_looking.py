@@ -8,12 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, prod
-from typing import Literal, Protocol
-
-from pydantic import BaseModel
+from typing import Literal
 
 from agents.answer import AnswerRequest, Answers
 from agents.embedded_claims import Claim, plural_of, rebuild_claims
+from agents.embedded_measuring import Submitting, measure_distances
 from agents.evidence import Answer, Question
 from diorama.graph import SceneGraph
 from diorama.truth import Seen, assign, mismatches, relation_margin
@@ -37,35 +36,41 @@ CACHED_PICTURES = 4096
 _MOST, _LEAST = 0.999, 0.001
 
 
-class Submitting(Protocol):
-    """What is needed of an executor (`models.executor.Executor`)."""
-
-    async def submit(self, tool: str, request: BaseModel, /) -> BaseModel:
-        """Run one request and return its result."""
-        ...
-
-
 class Eyes:
     """Sees pictures by `critique_image`, each picture once: what was seen is kept under the picture's
-    hash.
+    hash. Distances are the perception model's guesses, or measured by `estimate_depth` where that is wanted.
     """
 
-    def __init__(self, executor: Submitting, model: Literal["critic", "judge"] = "critic") -> None:
+    def __init__(
+        self,
+        executor: Submitting,
+        model: Literal["critic", "judge"] = "critic",
+        depth: str | None = None,
+    ) -> None:
+        """`depth` names the depth network that measures distances (None: they stay guesses)."""
         self._executor = executor
         self._model: Literal["critic", "judge"] = model
-        self._seen: OrderedDict[str, Perception] = OrderedDict()
+        self._depth = depth
+        self._seen: OrderedDict[tuple[str, bool], Perception] = OrderedDict()
 
-    async def look(self, picture: ArtifactRef) -> Perception:
-        """What the perception model reports about `picture`."""
-        if (known := self._seen.get(picture.sha256)) is not None:
-            self._seen.move_to_end(picture.sha256)
+    async def look(self, picture: ArtifactRef, *, measured: bool = False) -> Perception:
+        """What the perception model reports about `picture`; `measured` where distances matter."""
+        key = (picture.sha256, measured and self._depth is not None)
+        if (known := self._seen.get(key)) is not None:
+            self._seen.move_to_end(key)
             return known
-        request = CritiqueRequest(picture=picture, model=self._model)
-        result = CritiqueResult.model_validate(await self._executor.submit("critique_image", request))
-        self._seen[picture.sha256] = result.perception
+        if measured and self._depth is not None:
+            perception = await measure_distances(
+                self._executor, self._depth, picture, await self.look(picture)
+            )
+        else:
+            request = CritiqueRequest(picture=picture, model=self._model)
+            answered = await self._executor.submit("critique_image", request)
+            perception = CritiqueResult.model_validate(answered).perception
+        self._seen[key] = perception
         if len(self._seen) > CACHED_PICTURES:
             self._seen.popitem(last=False)
-        return result.perception
+        return perception
 
 
 def answer(request: AnswerRequest, perception: Perception) -> Answers:

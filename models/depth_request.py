@@ -1,5 +1,6 @@
 """What `estimate_depth` is asked and what it answers. Pure data."""
 
+from math import expm1
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +28,11 @@ class DepthRequest(BaseModel):
     resample: Literal["nearest", "guided", "bilinear"] = Field(
         default="guided", description="How, where that is another; bilinear brings flying pixels."
     )
+    regions: tuple[tuple[float, float, float, float], ...] = Field(
+        default=(),
+        max_length=64,
+        description="Boxes to say a depth for: left, top, right, bottom in fractions of the picture.",
+    )
 
 
 class DepthResult(BaseModel):
@@ -42,4 +48,11 @@ class DepthResult(BaseModel):
     shift: float
     typical: bool = Field(description="Whether scale and shift are this network's usual ones, or a guess.")
     view: float = Field(description="Horizontal field of view that goes with them, in degrees.")
+    regions: tuple[float, ...] = Field(
+        default=(), description="Relative depth of what stands in each box that was asked for, in order."
+    )
     seconds: float = Field(ge=0)
+
+    def metric(self, relative: float) -> float:
+        """A relative depth in the unit that `scale` and `shift` lead to."""
+        return expm1(self.scale * relative + self.shift)

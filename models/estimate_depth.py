@@ -170,7 +170,7 @@ def _survey(
     depth = np.asarray(found.prediction[0, :, :, 0], np.float32)
     if not np.isfinite(depth).all():
         raise ToolError(f"{model.name} gave depths that are no numbers for {request.picture.sha256}")
-    return _store(model, request, context, depth, time.perf_counter() - began)
+    return _store(model, request, context, depth, began)
 
 
 def _load(ref: ArtifactRef, context: ToolContext) -> "Image.Image":
@@ -181,10 +181,15 @@ def _load(ref: ArtifactRef, context: ToolContext) -> "Image.Image":
 
 
 def _store(
-    model: Surveyor, request: DepthRequest, context: ToolContext, depth: "Depths", seconds: float
+    model: Surveyor, request: DepthRequest, context: ToolContext, depth: "Depths", began: float
 ) -> DepthResult:
     from models.pixel_perfect_depth.colouring import colour, to_levels
+    from models.pixel_perfect_depth.regions import region_depths
 
+    try:
+        regions = region_depths(depth, request.regions)
+    except ValueError as error:
+        raise ToolError(str(error)) from error
     low, high = float(depth.min()), float(depth.max())
     card = model.card or GUESS
     told = {
@@ -203,5 +208,6 @@ def _store(
         shift=card.shift,
         typical=model.card is not None,
         view=card.view,
-        seconds=seconds,
+        regions=tuple(regions),
+        seconds=time.perf_counter() - began,
     )

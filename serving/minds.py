@@ -23,6 +23,7 @@ from diorama.vocabulary import load_vocabulary
 from memory.replies import KeptReplies
 from models.artifact import ArtifactStore
 from models.backends import resolve
+from models.estimate_depth import find_depth_model
 from models.executor import Executor
 from serving.failures import UserError
 from serving.stores import place_replies
@@ -64,7 +65,7 @@ async def assemble_minds(
     async def call(who: str) -> Mind:
         if who not in called:
             if who == "embedded":
-                called[who] = _embedded(executor, backend)
+                called[who] = _embedded(settings, executor, backend)
                 return called[who]
             if not kept:
                 kept.append(KeptReplies(place_replies(settings)))
@@ -127,7 +128,14 @@ def find_local(settings: Settings, who: str) -> LocalCard:
     return settings.qwen.model_copy(update={"model": model}) if model else settings.qwen
 
 
-def _embedded(executor: Executor, backend: str) -> EmbeddedMind:
-    """The embedded mind takes only prompts whose words the backend was taught."""
+def _embedded(settings: Settings, executor: Executor, backend: str) -> EmbeddedMind:
+    """The embedded mind takes only prompts whose words the backend was taught.
+
+    Raises:
+        ToolError: there is no depth network of the name that the settings give.
+    """
     taught = resolve(backend).vocabulary
-    return EmbeddedMind(executor, vocabulary=load_vocabulary(taught) if taught else None)
+    depth = None if settings.depth == "none" else settings.depth
+    if depth is not None:
+        find_depth_model(depth)
+    return EmbeddedMind(executor, vocabulary=load_vocabulary(taught) if taught else None, depth=depth)

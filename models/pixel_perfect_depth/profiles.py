@@ -41,6 +41,6 @@ class DepthProfile:
 
 DEPTH: dict[ProfileName, DepthProfile] = {
     "tiny": DepthProfile("tiny", 64, 2, 1, 2, 4, scenes=16, steps=12, batch=4),
-    "cpu": DepthProfile("cpu_names", 128, 8, 5, 2, 4, scenes=12_000, steps=2_400, batch=8),
+    "cpu": DepthProfile("cpu_names", 128, 8, 5, 2, 4, scenes=12_000, steps=1_600, batch=8),
     "gpu": DepthProfile("full", 256, 12, 6, 4, 4, scenes=200_000, steps=40_000, batch=128),
 }

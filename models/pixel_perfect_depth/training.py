@@ -5,8 +5,8 @@ the gradient loss at four scales. All variants see the same pictures, for as man
 """
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import atan, degrees
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,23 @@ from torch import Tensor
 
 from diorama.render import render
 from diorama.vocabulary import load_vocabulary
-from models.embedded.painter import encode
-from models.embedded.perception import STRIDE, load_perceiver
+from models.embedded.perception import load_perceiver
 from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
 from models.embedded.training.precision import mixed
 from models.embedded.training.stream import PictureStream, augment
 from models.pixel_perfect_depth.folders import new_scheduler
-from models.pixel_perfect_depth.losses import gradient_loss, training_loss, velocity_loss
-from models.pixel_perfect_depth.modeling import PixelPerfectTransformer2DModel
-from models.pixel_perfect_depth.normalisation import normalise
+from models.pixel_perfect_depth.normalisation import FAR
 from models.pixel_perfect_depth.pipeline import PixelPerfectDepthPipeline
-from models.pixel_perfect_depth.profiles import DEPTH, DepthProfile, ProfileName, Variant
-from models.pixel_perfect_depth.schedule import TIMESTEPS, add_noise, draw_timesteps
-from models.pixel_perfect_depth.semantics import PerceptionSemantics, encode_semantics, encoder_width
+from models.pixel_perfect_depth.profiles import DEPTH, ProfileName, Variant
+from models.pixel_perfect_depth.semantics import PerceptionSemantics, encoder_width
+from models.pixel_perfect_depth.variants import LOSSES, Batch, build_encoder, build_network
 
 SEED, HELD_OUT_SEED = 606, 616
 SIDE = 128
+FITTED = 1024
+"""Pictures whose lines are looked at for the card."""
 ADAM_ONLY = ("patch_embed", "time_embed", "norm", "proj_out", "modulation")
-LATENT_CHANNELS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +98,6 @@ class DepthCache:
         )
 
 
-def build_network(
-    recipe: DepthProfile, variant: Variant, semantic_dim: int
-) -> PixelPerfectTransformer2DModel:
-    """An untrained network of a profile's sizes."""
-    latent = variant == "latent"
-    return PixelPerfectTransformer2DModel(
-        in_channels=2 * LATENT_CHANNELS if latent else 4,
-        out_channels=LATENT_CHANNELS if latent else 1,
-        hidden_size=recipe.width,
-        num_layers=recipe.layers,
-        num_coarse_layers=recipe.coarse,
-        num_heads=recipe.heads,
-        patch_size=1 if latent else recipe.patch,
-        semantic_dim=0 if variant == "plain" else semantic_dim,
-        cascade=variant not in ("flat", "latent"),
-        semantic_encoder="critic" if variant != "plain" else None,
-    )
-
-
 def train(
     profile: ProfileName,
     out: Path,
@@ -162,10 +141,9 @@ def train(
     cache.fill()
     rgb, depth = cache.load()
     torch.manual_seed(SEED)
-    fold = 2 * recipe.patch // STRIDE if variant in ("full", "plain", "direct") else 1
-    encoder = PerceptionSemantics.of(load_perceiver(critic).network, fold)
+    encoder = build_encoder(recipe, variant, load_perceiver(critic).network)
     encoder.to(device)  # pyright: ignore[reportArgumentType]
-    vae = _load_autoencoder(autoencoder, device) if variant == "latent" else None
+    vae = load_autoencoder(autoencoder, device) if variant == "latent" else None
     network: Any = build_network(recipe, variant, encoder_width(encoder))
     network.to(device)
     training = Training(
@@ -193,96 +171,38 @@ def train(
     if training.step < length:
         return out
     network = training.load_average()
-    return save(network, None if variant == "plain" else encoder, variant, out / "depth")
+    folder = save(network, None if variant == "plain" else encoder, variant, out / "depth")
+    note_lines(folder, depth[:FITTED], stream, vocabulary or recipe.vocabulary)
+    return folder
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Pictures (N, 3, S, S) in 0..1, normalised depths (N, 1, S, S), semantic tokens or None."""
+def note_lines(folder: Path, depth: np.ndarray, stream: PictureStream, vocabulary: str) -> None:
+    """Write card.json: what turns relative depths into the world's units on usual pictures, and the camera.
 
-    pictures: Tensor
-    clean: Tensor
-    semantics: Tensor | None
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, pictures: Tensor, depth: Tensor, encoder: PerceptionSemantics | None, token: int) -> "Batch":
-        """A batch of metric depths, every pixel of which is known; semantic tokens of `token` pixels."""
-        tokens = None
-        if encoder is not None:
-            side = pictures.shape[-1] // max(token, STRIDE)
-            tokens = encode_semantics(encoder, pictures, side, side)
-        return cls(pictures, normalise(depth, torch.ones_like(depth)), tokens)
-
-
-def _diffusion_loss(network: Any, batch: Batch, noise: torch.Generator, second: bool, _vae: Any) -> Losses:
-    clean = batch.clean
-    at = draw_timesteps(len(clean), noise).to(clean.device)
-    drawn = torch.randn(clean.shape, generator=noise).to(clean)
-    noisy = add_noise(clean, drawn, at)
-    inputs = torch.cat([noisy, batch.pictures - 0.5], 1)
-    velocity = network(inputs, at, batch.semantics, return_dict=False)[0].float()
-    mask = torch.ones_like(clean)
-    return training_loss(velocity, noisy, clean, drawn, at, mask, gradients=second)
+    Args:
+        folder: of the trained network.
+        depth: (N, 1, S, S) of training pictures, whose lines' medians are taken.
+        stream: that they are of.
+        vocabulary: its name.
+    """
+    logs = np.log1p(depth.astype(np.float64).reshape(len(depth), -1))
+    shift, far = np.nanquantile(np.where(logs < np.log1p(FAR), logs, np.nan), [0.02, 0.98], axis=1)
+    focal = stream.scene(0)[0].camera.focal
+    card = {
+        "scale": round(float(np.nanmedian(far - shift)), 4),
+        "shift": round(float(np.nanmedian(shift)), 4),
+        "view": round(degrees(2 * atan(0.5 / focal)), 2),
+        "vocabulary": vocabulary,
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
 
 
-def _direct_loss(network: Any, batch: Batch, _noise: torch.Generator, second: bool, _vae: Any) -> Losses:
-    depth = regress(network, batch.pictures, batch.semantics).float()
-    mask = torch.ones_like(batch.clean)
-    losses = {"depth": velocity_loss(depth, batch.clean, mask)}
-    if second:
-        losses["gradients"] = 0.2 * gradient_loss(depth, batch.clean, mask)
-    return losses
+def load_autoencoder(folder: Path | None, device: str = "cpu") -> AutoencoderKL:
+    """A frozen autoencoder in float32.
 
-
-def _latent_loss(network: Any, batch: Batch, noise: torch.Generator, _second: bool, vae: Any) -> Losses:
-    with torch.no_grad():
-        clean = depth_latents(vae, batch.clean)
-        given = picture_latents(vae, batch.pictures)
-    at = draw_timesteps(len(clean), noise).to(clean.device)
-    drawn = torch.randn(clean.shape, generator=noise).to(clean)
-    noisy = add_noise(clean, drawn, at)
-    velocity = network(torch.cat([noisy, given], 1), at, batch.semantics, return_dict=False)[0].float()
-    return {"velocity": velocity_loss(velocity, drawn - clean, torch.ones_like(clean))}
-
-
-LOSSES: Mapping[Variant, Callable[..., Losses]] = {
-    "full": _diffusion_loss,
-    "plain": _diffusion_loss,
-    "flat": _diffusion_loss,
-    "direct": _direct_loss,
-    "latent": _latent_loss,
-}
-
-
-def regress(network: Any, pictures: Tensor, semantics: Tensor | None) -> Tensor:
-    """Depth in one pass, of the variant "direct": from no noise at all, at the last timestep."""
-    inputs = torch.cat([torch.zeros_like(pictures[:, :1]), pictures - 0.5], 1)
-    return network(inputs, TIMESTEPS, semantics, return_dict=False)[0]
-
-
-def depth_latents(vae: AutoencoderKL, clean: Tensor) -> Tensor:
-    """Normalised latents (N, 16, S / 8, S / 8) of normalised depths, painted as grey in -1..1."""
-    return _scaled(vae, encode(vae, ((clean + 0.25) / 0.75).clamp(-1, 1).expand(-1, 3, -1, -1)))
-
-
-def picture_latents(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """The same of pictures in 0..1."""
-    return _scaled(vae, encode(vae, 2 * pictures - 1))
-
-
-def depth_of_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Normalised depths of normalised latents."""
-    factor, shift = vae.config["scaling_factor"], vae.config["shift_factor"] or 0.0
-    grey = vae.decoder(latents / factor + shift).mean(1, keepdim=True)
-    return grey * 0.75 - 0.25
-
-
-def _scaled(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    return (latents - (vae.config["shift_factor"] or 0.0)) * vae.config["scaling_factor"]
-
-
-def _load_autoencoder(folder: Path | None, device: str) -> AutoencoderKL:
+    Raises:
+        ValueError: no folder was named.
+    """
     if folder is None:
         raise ValueError("the variant 'latent' paints latents of an autoencoder: name its folder")
     vae = AutoencoderKL.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32)

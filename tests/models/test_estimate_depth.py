@@ -13,11 +13,13 @@ from PIL import Image
 import app
 from memory.artifacts import Artifacts
 from models.depth_request import DepthRequest, DepthResult
-from models.estimate_depth import EstimateDepth, find_depth_model
+from models.estimate_depth import GUESS, EstimateDepth, find_depth_model
 from models.executor import LocalExecutor
+from models.pixel_perfect_depth.colouring import from_levels
 from models.pixel_perfect_depth.folders import new_scheduler
 from models.pixel_perfect_depth.modeling import PixelPerfectTransformer2DModel
 from models.pixel_perfect_depth.pipeline import PixelPerfectDepthPipeline
+from models.pixel_perfect_depth.regions import region_depths
 from models.pixel_perfect_depth.semantics import PerceptionSemantics
 from models.tool import Progress, ToolError
 
@@ -59,6 +61,21 @@ async def test_depth_is_stored_with_where_it_comes_from(
         assert stored.mode == "I;16"
     [provenance] = artifacts.sidecar(result.depth)["provenances"]
     assert provenance["tool"] == "estimate_depth" and provenance["request"]["picture"]["sha256"] == ref.sha256
+
+
+async def test_depths_of_regions(network: Path, artifacts: Artifacts, picture: Path) -> None:
+    ref = artifacts.import_image(picture)
+    boxes = ((0.1, 0.1, 0.4, 0.6), (0.5, 0.2, 0.9, 0.9))
+    async with LocalExecutor([EstimateDepth()], artifacts, devices=("cpu",), threads=1) as executor:
+        request = DepthRequest(picture=ref, model=str(network), regions=boxes)
+        result = DepthResult.model_validate(await executor.submit("estimate_depth", request))
+        with pytest.raises(ToolError, match="holds no pixel"):
+            outside = request.model_copy(update={"regions": ((1.5, 0.1, 1.7, 0.3),)})
+            await executor.submit("estimate_depth", outside)
+    with Image.open(artifacts.path(result.depth)) as stored:
+        depth = from_levels(stored, result.low, result.high)
+    np.testing.assert_allclose(result.regions, region_depths(depth, boxes), atol=1e-4 * np.ptp(depth))
+    assert result.metric(0.0) == pytest.approx(np.exp(GUESS.shift) - 1)
 
 
 def test_networks_by_name(tmp_path: Path) -> None:

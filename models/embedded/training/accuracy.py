@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from itertools import permutations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from diorama.graph import Predicate
@@ -88,11 +89,23 @@ def score_perceptions(perceptions: Sequence[Perception], truths: Sequence[Sequen
     return total
 
 
-def _score_picture(total: Accuracy, things: Sequence[DetectedThing], truth: Sequence[Seen]) -> None:
+def find_things(
+    things: Sequence[DetectedThing], truth: Sequence[Seen]
+) -> tuple[list[tuple[int, int]], NDArray[np.float64]]:
+    """(index of a true thing, index of the report of it), each once, and all overlaps (IoU) of the two kinds.
+
+    They are paired so that they overlap most in all; a pair overlaps by one half at least.
+    """
     overlaps = np.array([[_iou(thing.box, seen.box) for thing in things] for seen in truth]).reshape(
         len(truth), len(things)
     )
-    pairs = [(i, j) for i, j in zip(*linear_sum_assignment(-overlaps), strict=True) if overlaps[i, j] >= 0.5]
+    rows, columns = linear_sum_assignment(-overlaps)
+    pairs = [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if overlaps[i, j] >= 0.5]
+    return pairs, overlaps
+
+
+def _score_picture(total: Accuracy, things: Sequence[DetectedThing], truth: Sequence[Seen]) -> None:
+    pairs, overlaps = find_things(things, truth)
     wholly = len(pairs) == len(truth) == len(things)
     total.pictures += 1
     total.counted += len(truth) == len(things)

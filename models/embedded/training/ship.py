@@ -1,21 +1,13 @@
 """Puts trained weights where the project ships them, with a card of measured figures, if they measure better.
 
-History keeps every copy of a weight file, so a replacement has to earn its bytes:
-
-- Weights of one vocabulary are compared by their score, and the new ones have to score higher.
-- Scores of two vocabularies cannot be compared, for the larger world is the harder one. Weights that name
-  more things than the shipped ones take their place whatever they score, and it is said so, with the words
-  that are lost; weights that name no more stay outside.
-- Critic and judge always know every word of the painter beside them: they are shipped before it.
-
-What a model knows is read from its own configuration or card.
+By which rules is in `replacing`. What a model knows is read from its own configuration or card.
 """
 
 import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -29,21 +21,23 @@ from models.embedded.training.measure import (
     load_reconstructions,
     measure_painter,
     measure_perception,
-    write_card,
 )
-from models.embedded.training.taught import lacking, lacking_names, vocabulary_of
+from models.embedded.training.measure_depth import measure_depth
+from models.embedded.training.replacing import (
+    Card,
+    LacksWords,
+    NotBetter,
+    check_covers,
+    find_vocabulary,
+    replace_shipped,
+)
+from models.embedded.training.taught import lacking_names
+from models.estimate_depth import read_card
+from models.pixel_perfect_depth.folders import load_pipeline
+from models.tool import ToolError
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-Part = Literal["painter", "critic", "judge"]
-Card = dict[str, object]
-
-
-class NotBetter(RuntimeError):
-    """The new weights are not better than the shipped ones."""
-
-
-class LacksWords(RuntimeError):
-    """A perception model would not know words of the painter, or nobody can tell which words it knows."""
+Part = Literal["painter", "critic", "judge", "depth"]
 
 
 def ship_perception(
@@ -63,10 +57,10 @@ def ship_perception(
         LacksWords: it does not know all words of the shipped painter.
         ArtError: its words have cut-outs, and there is no whole sprite atlas.
     """
-    known = _find_vocabulary(source)
+    known = find_vocabulary(source)
     painter = weights / "painter"
     if painter.is_dir():
-        _check_covers(part, known, _find_vocabulary(painter))
+        check_covers(part, known, find_vocabulary(painter))
     check_art(load_vocabulary(known))
     perceiver = load_perceiver(source)
     clean = measure_perception(perceiver, known, pictures)
@@ -90,7 +84,7 @@ def ship_perception(
     }
     if autoencoder is not None:
         degrade = load_reconstructions(autoencoder)
-        vocabulary = str(recipe.get("autoencoder_vocabulary") or _find_vocabulary(autoencoder))
+        vocabulary = str(recipe.get("autoencoder_vocabulary") or find_vocabulary(autoencoder))
         read = measure_perception(perceiver, vocabulary, pictures // 2, degrade)
         plain = measure_perception(perceiver, vocabulary, pictures // 2)
         card["reconstructions"] = {
@@ -105,7 +99,7 @@ def ship_perception(
         for file in (source / "config.json", *weight_files(source), *([index] if index.is_file() else [])):
             shutil.copy2(file, target / file.name)
 
-    return _ship(weights / part, card, copy)
+    return replace_shipped(weights / part, card, copy)
 
 
 def ship_painter(
@@ -128,7 +122,7 @@ def ship_painter(
     """
     for eyes in (judge, weights / "critic"):
         if eyes.is_dir():
-            _check_covers(eyes.name, _find_vocabulary(eyes), vocabulary)
+            check_covers(eyes.name, find_vocabulary(eyes), vocabulary)
     pipeline, perceiver = load_painter(source), load_perceiver(judge)
     measured = {
         wording: measure_painter(
@@ -158,57 +152,44 @@ def ship_painter(
     def copy(target: Path) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True)
 
-    return _ship(weights / "painter", card, copy)
+    return replace_shipped(weights / "painter", card, copy)
 
 
-def _ship(target: Path, card: Card, copy: Callable[[Path], None]) -> Card:
-    old = target / "card.json"
-    if old.exists():
-        score = float(json.loads(old.read_text("utf-8"))["score"])
-        known, new = _find_vocabulary(target), str(card["vocabulary"])
-        if known != new:
-            _compare_vocabularies(target.name, known, new)
-        elif score >= float(str(card["score"])):
-            raise NotBetter(
-                f"{target.name}: the new weights score {card['score']}, the shipped ones {score}; those stay"
-            )
-        shutil.rmtree(target)
-    target.mkdir(parents=True)
-    copy(target)
-    write_card(target, card)
-    return card
+def ship_depth(
+    source: Path,
+    recipe: Mapping[str, object],
+    *,
+    pictures: int = 500,
+    weights: Path = WEIGHTS,
+) -> Card:
+    """Measure the depth pipeline in `source` on held-out renders, by the shipped critic's boxes, and ship it.
 
+    Raises:
+        NotBetter: the shipped one's error is as small, or it names as many things of another vocabulary.
+        LacksWords: nothing says which words it was taught.
+        ToolError: `source` is no depth pipeline, or has no card with its lines.
+        ArtError: its words have cut-outs, and there is no whole sprite atlas.
+    """
+    known, lines = find_vocabulary(source), read_card(source)
+    if lines is None:
+        raise LacksWords(f"{source / 'card.json'} is missing: train the network again")
+    perceiver = load_perceiver(weights / "critic")
+    figures = measure_depth(load_pipeline(source), lines, perceiver, known, pictures)
+    card: Card = {
+        "part": "depth",
+        "score": round(1 - figures.headline["abs_rel"], 4),
+        "vocabulary": known,
+        "scale": lines.scale,
+        "shift": lines.shift,
+        "view": lines.view,
+        "recipe": dict(recipe),
+        "measured": {"pictures": pictures, "seed": MEASURE_SEED, "unfit": figures.unfit, **figures.headline},
+    }
 
-def _compare_vocabularies(name: str, known: str, new: str) -> None:
-    ours, theirs = (len(load_vocabulary(vocabulary).shapes) for vocabulary in (known, new))
-    if theirs <= ours:
-        raise NotBetter(
-            f"{name}: the new weights know {theirs} things ({new}), the shipped ones {ours} ({known}); "
-            "those stay"
-        )
-    lost = ", ".join(lacking(new, known)) or "none"
-    print(
-        f"{name}: the new weights know {theirs} things ({new}) and replace the shipped ones, which know "
-        f"{ours} ({known}); scores of two vocabularies are not compared; words lost: {lost}",
-        file=sys.stderr,
-    )
+    def copy(target: Path) -> None:
+        shutil.copytree(source, target, dirs_exist_ok=True)
 
-
-def _check_covers(name: str, known: str, painted: str) -> None:
-    if lost := lacking(known, painted):
-        raise LacksWords(
-            f"the {name} knows the vocabulary {known} and not {', '.join(lost)} of the painter's {painted}: "
-            f"train and ship a {name} that does first"
-        )
-
-
-def _find_vocabulary(folder: Path) -> str:
-    known = vocabulary_of(folder)
-    if known is None:
-        raise LacksWords(
-            f"nothing in {folder} says which vocabulary the weights were taught: train them again"
-        )
-    return known
+    return replace_shipped(weights / "depth", card, copy)
 
 
 def _rounded(row: Mapping[str, float]) -> dict[str, float]:
@@ -234,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         card = _ship_part(asked)
-    except (ArtError, NotBetter, LacksWords, FileNotFoundError) as error:
+    except (ArtError, NotBetter, LacksWords, ToolError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     print(json.dumps(card, indent=2))
@@ -242,12 +223,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ship_part(asked: argparse.Namespace) -> Card:
+    if asked.part == "depth":
+        return ship_depth(asked.source, asked.recipe, pictures=asked.pictures)
     if asked.part == "painter":
         return ship_painter(
             asked.source,
             asked.recipe,
             judge=WEIGHTS / "judge",
-            vocabulary=asked.vocabulary or _find_vocabulary(asked.source),
+            vocabulary=asked.vocabulary or find_vocabulary(asked.source),
             steps=asked.steps,
             guidance=asked.guidance,
             per_family=asked.pictures,

@@ -83,8 +83,8 @@ def _join(rank: int, size: int, meeting: Path, work: Callable[[], object]) -> No
         Team.here().wait()
     finally:
         dist.destroy_process_group()
-    # Python 3.11 ends threads that ask for its lock while it shuts down, and a thread of gloo's then takes the
-    # process with it (SIGABRT, seen once in some hundred teams): all is done and written, so nothing shuts down.
+    # Python 3.11 ends threads that ask for its lock while it shuts down, and a thread of gloo's then takes
+    # the process with it (SIGABRT, seen once in some hundred teams): all is written, so nothing shuts down.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

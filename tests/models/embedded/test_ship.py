@@ -9,7 +9,11 @@ import pytest
 from diorama.atlas import load_atlas, the_atlas
 from models.embedded.training import perception
 from models.embedded.training.document import tables
-from models.embedded.training.ship import WEIGHTS, LacksWords, NotBetter, main, ship_painter, ship_perception
+from models.embedded.training.replacing import LacksWords, NotBetter
+from models.embedded.training.ship import WEIGHTS, main, ship_depth, ship_painter, ship_perception
+from models.estimate_depth import DepthCard, read_card
+from models.pixel_perfect_depth import training as depth
+from models.pixel_perfect_depth.folders import load_pipeline
 
 pytestmark = pytest.mark.usefixtures("art")
 
@@ -55,6 +59,30 @@ def test_critic_and_judge_know_the_words_of_the_painter(trained: dict[str, Path]
     with pytest.raises(LacksWords, match="not cylinder, cone"):
         options = {"vocabulary": "cpu", "steps": 2, "guidance": 1.0, "weights": tmp_path}
         ship_painter(tmp_path / "new", {}, judge=trained["tiny_names"], **options)
+
+
+def test_a_depth_network_earns_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(WEIGHTS / "critic", tmp_path / "critic")
+    source = depth.train("tiny", tmp_path / "new", critic=WEIGHTS / "critic", steps=3)
+    card = ship_depth(source, {"steps": 3}, pictures=12, weights=tmp_path)
+    assert card == json.loads(json.dumps(card))
+    shipped = find_card(tmp_path / "depth")
+    assert shipped.scale == card["scale"] and load_pipeline(tmp_path / "depth").semantic_encoder is not None
+    measured = card["measured"]
+    assert isinstance(measured, dict)
+    assert 0 < measured["abs_rel"] < 1 and measured["pairs"] >= measured["pairs_apart"] > 0
+    assert measured["guessed"] > 0.5, "the critic's guesses are better than a coin"
+    with pytest.raises(NotBetter, match="those stay"):
+        ship_depth(source, {"steps": 3}, pictures=12, weights=tmp_path)
+    (source / "card.json").unlink()
+    assert main(["depth", str(source), "--recipe", "{}"]) == 2
+    assert "which vocabulary the weights were taught" in capsys.readouterr().err
+
+
+def find_card(folder: Path) -> DepthCard:
+    card = read_card(folder)
+    assert card is not None
+    return card
 
 
 def test_the_page_stays_short_with_names(trained: dict[str, Path], tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from models.backends import WEIGHTS
+from models.embedded.perception import load_perceiver
 from models.pixel_perfect_depth.folders import load_pipeline
 from models.pixel_perfect_depth.profiles import Variant
-from models.pixel_perfect_depth.training import train
+from models.pixel_perfect_depth.training import load_autoencoder, train
+from models.pixel_perfect_depth.variants import load_network, predict
 
 PARTS = {"critic": WEIGHTS / "critic", "autoencoder": WEIGHTS / "painter" / "vae"}
 
@@ -32,6 +35,17 @@ def test_every_variant_is_trained_and_saved(variant: Variant, pictures: Path, tm
     state = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
     assert all(value.dtype == torch.float16 and value.isfinite().all() for value in state.values())
     assert 0 < losses(tmp_path)[-1] < 5
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    assert card["vocabulary"] == "tiny" and card["view"] == pytest.approx(24.9, abs=0.1)
+    near, far = (np.expm1(card["shift"] + card["scale"] * relative) for relative in (0, 1))
+    assert 5 < near < 10 < far < 25, "the floor before the things, and the wall behind them"
+    network, encoder = load_network(folder, variant, load_perceiver(PARTS["critic"]).network)
+    vae = load_autoencoder(PARTS["autoencoder"]) if variant == "latent" else None
+    shown = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    once, again = (
+        predict(variant, network, encoder, vae, shown, torch.Generator().manual_seed(1)) for _ in range(2)
+    )
+    assert once.shape == (2, 1, 128, 128) and torch.equal(once, again) and once.isfinite().all()
     if variant in ("full", "plain", "flat"):
         assert (load_pipeline(folder).semantic_encoder is None) == (variant == "plain")
 
