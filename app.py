@@ -300,11 +300,15 @@ def train_depth(
     vocabulary: Annotated[
         str | None, typer.Option(help="Words to teach instead of the profile's.", show_default=False)
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A folder with rgb/ and depth/ to train on instead.", show_default=False),
+    ] = None,
 ) -> int:
-    """Train a depth network on the diorama."""
+    """Train a depth network on the diorama, or on pictures with depth of your own."""
     from serving.depth import train_depth
 
-    return train_depth(profile, out, variant, steps, scenes, resume, vocabulary)
+    return train_depth(profile, out, variant, steps, scenes, resume, vocabulary, data)
 
 
 @train.command("embedded")

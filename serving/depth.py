@@ -158,11 +158,14 @@ def train_depth(
     scenes: int | None,
     resume: bool,
     vocabulary: str | None,
+    data: Path | None,
 ) -> int:
-    """Train a depth network on the diorama.
+    """Train a depth network on the diorama, or on a folder of pictures with depth.
 
     Raises:
-        UserError: the profile or the variant is unknown, or `out` holds a training and `resume` is not set.
+        UserError: the profile or the variant is unknown, `out` holds a training and `resume` is not set, or
+            both a vocabulary and a folder are named.
+        ToolError: the folder holds no pictures with depth.
     """
     from diorama.atlas import ArtError
     from models.backends import WEIGHTS
@@ -181,6 +184,8 @@ def train_depth(
         raise UserError(
             f"{folder} holds a training already: go on with it by --resume, or name another --out"
         )
+    if data is not None and (vocabulary or scenes):
+        raise UserError("--vocabulary and --scenes are about the diorama: leave them out beside --data")
     devices = choose_devices(settings.device)
     try:
         train(
@@ -194,6 +199,7 @@ def train_depth(
             resume=resume,
             device=find_devices()[0] if devices == "auto" else devices[0],
             vocabulary=vocabulary,
+            data=data,
         )
     except (ForeignTraining, ArtError, ValueError) as error:
         raise UserError(str(error)) from error

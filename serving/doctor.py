@@ -152,12 +152,19 @@ def find_weights(problems: list[str]) -> Iterator[Weights]:
     from models.tool import ToolError
     from models.weights import check_folder, check_pipeline
 
-    for name, check in (("painter", check_pipeline), ("critic", check_folder), ("judge", check_folder)):
+    parts = {
+        "painter": check_pipeline,
+        "critic": check_folder,
+        "judge": check_folder,
+        "depth": check_pipeline,
+    }
+    for name, check in parts.items():
         part = WEIGHTS / name
+        way = "depth" if name == "depth" else f"embedded --part {name}"
         if not part.is_dir():
             problems.append(
                 f"the {name}'s weights are missing ({part}): install maulstick again, or train them with "
-                f"`maulstick train embedded --part {name}`"
+                f"`maulstick train {way}`"
             )
             yield Weights(name=name, path=part, state="missing")
             continue

@@ -62,7 +62,7 @@ async def _measure(settings: Settings, experiment: Experiment, out: Path) -> tup
         memory = workshop.studio.episodes
         episodes = memory.count() if memory else 0
         trials = workshop.studio.seeds.count() if workshop.studio.seeds else 0
-        known: dict[str, JsonValue] = {"episodes": episodes, "seed_trials": trials}
+        known: dict[str, JsonValue] = {"episodes": episodes, "seed_trials": trials, "depth": settings.depth}
         check_same(out, experiment.facts() | known | {"weights": hash_weights()})
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("prompts x arms", total=total)
@@ -95,7 +95,7 @@ def check_same(out: Path, facts: dict[str, JsonValue]) -> None:
 
 
 def hash_weights() -> JsonValue:
-    """Which painter, critic and judge an evaluation used."""
+    """Which painter, critic, judge and depth network an evaluation used."""
     return {part.name: part.sha256 for part in find_weights([])}
 
 

@@ -33,9 +33,9 @@ def evaluate_memory(train: int, count: int, images: int, seed: int, out: Path, a
     held_out = Experiment(vocabulary=find_taught_vocabulary(), count=count, images=images, seed=seed)
     training = replace(held_out, split="train", wordings="heldout", count=train, seed=seed + 1)
     warming = {f"warming_{name}": value for name, value in training.facts().items()}
-    check_same(out, held_out.facts() | warming | {"weights": hash_weights()})
     own = {"home": out / "home", "database": None, "chroma": None}  # what is measured is nobody else's memory
     settings = configure().model_copy(update=own)
+    check_same(out, held_out.facts() | warming | {"weights": hash_weights(), "depth": settings.depth})
     report = asyncio.run(_measure(settings, training, held_out, out))
     write_memory_report(report, out)
     print(report.model_dump_json() if as_json else report)

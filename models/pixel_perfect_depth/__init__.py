@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.pixel_perfect_depth.alignment import Alignment, align
+    from models.pixel_perfect_depth.clips import estimate_clip
     from models.pixel_perfect_depth.convert import convert_official, read_official
     from models.pixel_perfect_depth.folders import load_pipeline
     from models.pixel_perfect_depth.geometry import Intrinsics, PointCloud, point_cloud, unproject
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "alignment": ("Alignment", "align"),
+    "clips": ("estimate_clip",),
     "convert": ("convert_official", "read_official"),
     "folders": ("load_pipeline",),
     "geometry": ("Intrinsics", "PointCloud", "point_cloud", "unproject"),
@@ -42,6 +44,7 @@ __all__ = [
     "convert_official",
     "depth_errors",
     "edge_chamfer",
+    "estimate_clip",
     "load_pipeline",
     "open_picture",
     "point_cloud",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
@@ -23,10 +24,12 @@ from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
 from models.embedded.training.precision import mixed
 from models.embedded.training.stream import PictureStream, augment
+from models.estimate_depth import GUESS
 from models.pixel_perfect_depth.folders import new_scheduler
 from models.pixel_perfect_depth.normalisation import FAR
 from models.pixel_perfect_depth.pipeline import PixelPerfectDepthPipeline
 from models.pixel_perfect_depth.profiles import DEPTH, ProfileName, Variant
+from models.pixel_perfect_depth.rgbd import Rgbd, RgbdFolder, RgbdSource
 from models.pixel_perfect_depth.semantics import PerceptionSemantics, encoder_width
 from models.pixel_perfect_depth.variants import LOSSES, Batch, build_encoder, build_network
 
@@ -60,6 +63,10 @@ class DepthCache:
 
     def __init__(self, stream: PictureStream, folder: Path, count: int) -> None:
         self.stream, self.folder, self.count = stream, folder, count
+        self._files: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return self.count
 
     def fill(self, chunk: int = 48) -> None:
         """Render what is not there yet; a part of it that was stopped is begun again.
@@ -90,12 +97,15 @@ class DepthCache:
         depth.flush()
         note.write_text(json.dumps({**told, "count": self.count}), "utf-8")
 
-    def load(self) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 (N, 3, S, S) and float16 (N, 1, S, S), mapped from the files."""
-        return (
-            np.load(self.folder / "rgb.npy", mmap_mode="r"),
-            np.load(self.folder / "depth.npy", mmap_mode="r"),
-        )
+    def read(self, rows: NDArray[np.integer], rng: np.random.Generator) -> Rgbd:
+        """See `rgbd.RgbdSource`; all is known of these, and nothing is drawn at random."""
+        if self._files is None:
+            self._files = (
+                np.load(self.folder / "rgb.npy", mmap_mode="r"),
+                np.load(self.folder / "depth.npy", mmap_mode="r"),
+            )
+        rgb, depth = (torch.from_numpy(file[rows]) for file in self._files)
+        return Rgbd(rgb, depth.float(), torch.ones(depth.shape, dtype=torch.bool))
 
 
 def train(
@@ -112,6 +122,7 @@ def train(
     resume: bool = True,
     device: str = "cpu",
     vocabulary: str | None = None,
+    data: Path | None = None,
 ) -> Path:
     """Train a depth network and save the pipeline in `out/depth`; returns that folder.
 
@@ -128,18 +139,24 @@ def train(
         resume: go on from what `out` holds.
         device: "cpu" or "cuda:0".
         vocabulary: overrides the profile's sub-vocabulary.
+        data: a folder of pictures with depth (see `rgbd`) to train on instead of the diorama.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
         ForeignTraining: `out` holds the training of something else.
+        ToolError: `data` holds no such pictures, or one that cannot be read.
         ValueError: "latent" without an autoencoder, or foreign pictures.
     """
     recipe = DEPTH[profile]
     length = steps or recipe.steps
-    stream = PictureStream(load_vocabulary(vocabulary or recipe.vocabulary), SEED, device=device)
-    cache = DepthCache(stream, pictures or out / "pictures", scenes or recipe.scenes)
-    cache.fill()
-    rgb, depth = cache.load()
+    words = vocabulary or recipe.vocabulary
+    source: RgbdSource
+    if data is None:
+        stream = PictureStream(load_vocabulary(words), SEED, device=device)
+        source = DepthCache(stream, pictures or out / "pictures", scenes or recipe.scenes)
+        source.fill()
+    else:
+        source = RgbdFolder(data, SIDE)
     torch.manual_seed(SEED)
     encoder = build_encoder(recipe, variant, load_perceiver(critic).network)
     encoder.to(device)  # pyright: ignore[reportArgumentType]
@@ -154,11 +171,11 @@ def train(
     second = int(length * (1 - recipe.second))
 
     def loss_at(step: int) -> Losses:
-        rows = np.sort(generator(SEED, step).integers(len(rgb), size=recipe.batch))
-        noise = torch_generator(SEED, step)
-        pictures = augment(torch.from_numpy(rgb[rows]).to(device), noise) / 2 + 0.5
-        target = torch.from_numpy(depth[rows]).to(device).float()
-        batch = Batch.of(pictures, target, encoder if variant != "plain" else None, network.token_size)
+        rng, noise = generator(SEED, step), torch_generator(SEED, step)
+        taken = source.read(np.sort(rng.integers(len(source), size=recipe.batch)), rng)
+        shown = augment(taken.rgb.to(device), noise) / 2 + 0.5
+        known = taken.depth.to(device), taken.mask.to(device)
+        batch = Batch.of(shown, *known, encoder if variant != "plain" else None, network.token_size)
         with mixed(device, long=True):
             return LOSSES[variant](network, batch, noise, step >= second, vae)
 
@@ -172,28 +189,32 @@ def train(
         return out
     network = training.load_average()
     folder = save(network, None if variant == "plain" else encoder, variant, out / "depth")
-    note_lines(folder, depth[:FITTED], stream, vocabulary or recipe.vocabulary)
+    note_lines(folder, source, words if data is None else None)
     return folder
 
 
-def note_lines(folder: Path, depth: np.ndarray, stream: PictureStream, vocabulary: str) -> None:
-    """Write card.json: what turns relative depths into the world's units on usual pictures, and the camera.
+def note_lines(folder: Path, source: RgbdSource, vocabulary: str | None) -> None:
+    """Write card.json: what makes metric depths of relative ones on usual pictures, and their camera.
 
     Args:
         folder: of the trained network.
-        depth: (N, 1, S, S) of training pictures, whose lines' medians are taken.
-        stream: that they are of.
-        vocabulary: its name.
+        source: training pictures, the medians of whose lines are taken.
+        vocabulary: of the diorama's pictures; None for others, whose camera nobody knows.
     """
-    logs = np.log1p(depth.astype(np.float64).reshape(len(depth), -1))
-    shift, far = np.nanquantile(np.where(logs < np.log1p(FAR), logs, np.nan), [0.02, 0.98], axis=1)
-    focal = stream.scene(0)[0].camera.focal
-    card = {
-        "scale": round(float(np.nanmedian(far - shift)), 4),
-        "shift": round(float(np.nanmedian(shift)), 4),
-        "view": round(degrees(2 * atan(0.5 / focal)), 2),
-        "vocabulary": vocabulary,
-    }
+    lines: list[tuple[float, float]] = []
+    for start in range(0, min(FITTED, len(source)), 16):
+        rows = np.arange(start, min(start + 16, FITTED, len(source)))
+        taken = source.read(rows, generator(SEED, start, 1))
+        for depth, mask in zip(taken.depth, taken.mask & (taken.depth < FAR), strict=True):
+            near, far = np.quantile(np.log1p(depth[mask].double().numpy()), [0.02, 0.98])
+            lines.append((float(far - near), float(near)))
+    scale, shift = np.median(np.array(lines), 0)
+    card: dict[str, object] = {"scale": round(float(scale), 4), "shift": round(float(shift), 4)}
+    if vocabulary is None:
+        card["view"] = GUESS.view
+    else:
+        focal = PictureStream(load_vocabulary(vocabulary), SEED).scene(0)[0].camera.focal
+        card |= {"view": round(degrees(2 * atan(0.5 / focal)), 2), "vocabulary": vocabulary}
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
 
 

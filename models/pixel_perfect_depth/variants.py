@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
@@ -54,21 +55,26 @@ def build_encoder(recipe: DepthProfile, variant: Variant, critic: PerceptionNetw
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pictures (N, 3, S, S) in 0..1, normalised depths (N, 1, S, S), semantic tokens or None."""
+    """Pictures (N, 3, S, S) in 0..1, normalised depths (N, 1, S, S), where they are known (1, else 0), and
+    semantic tokens or None.
+    """
 
     pictures: Tensor
     clean: Tensor
+    mask: Tensor
     semantics: Tensor | None
 
     @classmethod
     @torch.no_grad()
-    def of(cls, pictures: Tensor, depth: Tensor, encoder: PerceptionSemantics | None, token: int) -> "Batch":
-        """A batch of metric depths, every pixel of which is known; semantic tokens of `token` pixels."""
+    def of(
+        cls, pictures: Tensor, depth: Tensor, mask: Tensor, encoder: PerceptionSemantics | None, token: int
+    ) -> "Batch":
+        """A batch of metric depths, known where `mask` says so; semantic tokens of `token` pixels."""
         tokens = None
         if encoder is not None:
             side = pictures.shape[-1] // max(token, STRIDE)
             tokens = encode_semantics(encoder, pictures, side, side)
-        return cls(pictures, normalise(depth, torch.ones_like(depth)), tokens)
+        return cls(pictures, normalise(depth, mask), mask.to(depth.dtype), tokens)
 
 
 def _diffusion_loss(network: Any, batch: Batch, noise: torch.Generator, second: bool, _vae: Any) -> Losses:
@@ -78,16 +84,14 @@ def _diffusion_loss(network: Any, batch: Batch, noise: torch.Generator, second: 
     noisy = add_noise(clean, drawn, at)
     inputs = torch.cat([noisy, batch.pictures - 0.5], 1)
     velocity = network(inputs, at, batch.semantics, return_dict=False)[0].float()
-    mask = torch.ones_like(clean)
-    return training_loss(velocity, noisy, clean, drawn, at, mask, gradients=second)
+    return training_loss(velocity, noisy, clean, drawn, at, batch.mask, gradients=second)
 
 
 def _direct_loss(network: Any, batch: Batch, _noise: torch.Generator, second: bool, _vae: Any) -> Losses:
     depth = regress(network, batch.pictures, batch.semantics).float()
-    mask = torch.ones_like(batch.clean)
-    losses = {"depth": velocity_loss(depth, batch.clean, mask)}
+    losses = {"depth": velocity_loss(depth, batch.clean, batch.mask)}
     if second:
-        losses["gradients"] = GRADIENT_WEIGHT * gradient_loss(depth, batch.clean, mask)
+        losses["gradients"] = GRADIENT_WEIGHT * gradient_loss(depth, batch.clean, batch.mask)
     return losses
 
 
@@ -99,7 +103,10 @@ def _latent_loss(network: Any, batch: Batch, noise: torch.Generator, _second: bo
     drawn = torch.randn(clean.shape, generator=noise).to(clean)
     noisy = add_noise(clean, drawn, at)
     velocity = network(torch.cat([noisy, given], 1), at, batch.semantics, return_dict=False)[0].float()
-    return {"velocity": velocity_loss(velocity, drawn - clean, torch.ones_like(clean))}
+    # A latent cell counts where all of its pixels are known.
+    side = batch.mask.shape[-1] // clean.shape[-1]
+    mask = -F.max_pool2d(-batch.mask, side).expand_as(clean)
+    return {"velocity": velocity_loss(velocity, drawn - clean, mask)}
 
 
 LOSSES: Mapping[Variant, Callable[..., Losses]] = {

@@ -20,7 +20,7 @@ def test_json_is_one_object_and_looking_changes_nothing(maulstick, home):
     assert report["ok"] == (not report["problems"])
     assert report["versions"]["python"].startswith("3.")
     assert report["devices"][0]["name"] == "cpu"
-    assert {part["name"] for part in report["weights"]} == {"painter", "critic", "judge"}
+    assert {part["name"] for part in report["weights"]} == {"painter", "critic", "judge", "depth"}
     assert {store["name"]: store["state"] for store in report["stores"]} == {
         "ledger": "absent",
         "checkpoints": "absent",

@@ -12,9 +12,12 @@ from models.embedded.perception import load_perceiver
 from models.embedded.profiles import TEXT_TOKENS
 from models.embedded.training.document import PAGE, page
 from models.embedded.training.measure import measure_perception
+from models.embedded.training.measure_depth import measure_depth
 from models.embedded.training.ship import WEIGHTS
+from models.estimate_depth import read_card
+from models.pixel_perfect_depth.folders import load_pipeline
 
-PARTS = ("painter", "critic", "judge")
+PARTS = ("painter", "critic", "judge", "depth")
 
 
 def test_stock_diffusers_paints_with_the_shipped_painter() -> None:
@@ -53,6 +56,15 @@ def test_perception_reads_held_out_renders(part: str) -> None:
         assert figures[attribute] >= 0.95, attribute
 
 
+def test_the_depth_network_sees_what_stands_before_what() -> None:
+    card = read_card(WEIGHTS / "depth")
+    assert card is not None
+    critic, pipeline = load_perceiver(WEIGHTS / "critic"), load_pipeline(WEIGHTS / "depth")
+    figures = measure_depth(pipeline, card, critic, "cpu", 36).headline
+    assert figures["abs_rel"] <= 0.03 and figures["delta1"] >= 0.97
+    assert figures["ordered"] >= 0.9 and figures["ordered"] > figures["guessed"]
+
+
 def test_cards_give_the_hash_of_every_file_and_all_stay_small() -> None:
     total = 0
     for part in PARTS:
@@ -68,7 +80,9 @@ def test_cards_give_the_hash_of_every_file_and_all_stay_small() -> None:
 
 
 def test_critic_and_judge_are_not_the_same_network() -> None:
-    critic, judge = (json.loads((WEIGHTS / part / "config.json").read_text("utf-8")) for part in PARTS[1:])
+    critic, judge = (
+        json.loads((WEIGHTS / part / "config.json").read_text("utf-8")) for part in ("critic", "judge")
+    )
     assert critic["architecture"] != judge["architecture"]
 
 
