@@ -373,6 +373,34 @@ def evaluate_diorama(
     return evaluate_diorama(prompts, images, count, arms, seed, out, as_json)
 
 
+@evaluate.command("depth")
+def evaluate_depth(
+    dataset: Annotated[str, typer.Argument(help="nyuv2, kitti, eth3d, scannet, diode or hypersim.")],
+    path: Annotated[Path, typer.Argument(help="Its folder, or a list in it.", show_default=False)],
+    model: Annotated[str, typer.Option(help="A depth network's folder.")] = "embedded",
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 4,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many pictures, spread evenly.", show_default=False)
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="plain, or official: clips to the largest true depth, a leak.")
+    ] = "plain",
+    side: Annotated[
+        int | None, typer.Option(help="Longer side to look at in pixels; 0: its own.", show_default=False)
+    ] = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Rows and report; a second call goes on. out/depth-DATASET.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """A depth network on a benchmark of the field: AbsRel, delta, and distances at edges."""
+    from serving.depth_evaluation import evaluate_depth
+
+    return evaluate_depth(dataset, path, model, steps, limit, protocol, side, seed, out, as_json)
+
+
 @cli.command()
 def doctor(as_json: AsJson = False) -> int:
     """Versions, devices, weights, vocabulary, disk, stores, and what is wrong (exit code 1)."""

@@ -45,13 +45,17 @@ def depth_errors(predicted: Floats, true: Floats, mask: Masks) -> DepthErrors:
     return DepthErrors(float((np.abs(t - p) / (t + 1e-5)).mean()), within[1], within[0], within[2], within[3])
 
 
+RIM = 3
+"""Pixels about a hole in the truth in which no edge is looked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class EdgeRule:
     """Where `edge_chamfer` looks.
 
     Canny's edges of the logarithm of the true depth, scaled to 0..255 between its least and most valid value:
     smoothed by `sigma` pixels, strong above `high` and weak above `low` grey levels a pixel (Sobel / 8), then
-    widened by `reach` pixels in the maximum norm.
+    widened by `reach` pixels in the maximum norm. Within `RIM` pixels of a hole in the truth there is none.
     """
 
     sigma: float = 1.0
@@ -67,7 +71,9 @@ def edge_mask(true: Floats, mask: Masks, rule: EdgeRule | None = None) -> Masks:
     log = np.log(np.where(valid, true, 1.0).clip(1e-6))
     low, high = log[valid].min(), log[valid].max()
     grey = np.where(valid, (log - low) / max(high - low, 1e-9) * 255, 255.0)
-    edges = canny(grey, rule.sigma, rule.low, rule.high)
+    # The rim of a hole is no edge of anything: a pixel that saw the hole's filling does not count.
+    rims = binary_dilation(~valid, np.ones((3, 3), bool), iterations=RIM)
+    edges = canny(grey, rule.sigma, rule.low, rule.high) & ~np.asarray(rims)
     side = 2 * rule.reach + 1
     return np.asarray(binary_dilation(edges, np.ones((side, side), bool))) & valid
 

@@ -4,6 +4,7 @@ told rightly, beside what the critic guesses without it.
 Every figure comes from scenes that no training saw.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import expm1
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from diorama.draws import Family
 from diorama.render import render, seen
 from diorama.truth import Seen
 from diorama.vocabulary import load_vocabulary
@@ -66,6 +68,7 @@ def measure_depth(
     pictures: int,
     *,
     pairs: int | None = None,
+    families: Mapping[Family, float] | None = None,
     steps: int = 4,
     seed: int = MEASURE_SEED,
 ) -> DepthFigures:
@@ -78,13 +81,15 @@ def measure_depth(
         vocabulary: of the scenes.
         pictures: how many.
         pairs: stop when so many pairs of `ordered` are there (None: never).
+        families: shares of the families that scenes are of (None: the world's). In those of "depth" things
+            stand on the floor, one before the other; elsewhere some float, and only sizes and shadows tell.
         steps: denoising steps.
         seed: of the scenes.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
-    stream = PictureStream(load_vocabulary(vocabulary), seed)
+    stream = PictureStream(load_vocabulary(vocabulary), seed, families)
     figures = DepthFigures()
     for start in range(0, pictures, 24):
         scenes = [stream.scene(index)[0] for index in range(start, min(start + 24, pictures))]

@@ -131,6 +131,16 @@ def test_edges_are_where_depth_jumps() -> None:
     assert 40 < ring.sum() < 90  # one pixel wide
 
 
+def test_the_rim_of_a_hole_is_no_edge() -> None:
+    wall, valid = np.full((32, 32), 3.0), np.ones((32, 32), bool)
+    valid[10:20, 10:20] = False
+    assert not edge_mask(wall, valid).any()
+    depth = step(32)
+    holes = np.ones((32, 32), bool)
+    holes[2:5, 2:5] = False
+    assert np.array_equal(edge_mask(depth, holes), edge_mask(depth, np.ones((32, 32), bool)))
+
+
 def test_flying_points_cost_at_edges() -> None:
     camera, true = Intrinsics.of_view(32, 32, 60), step()
     mask = np.ones_like(true)
