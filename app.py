@@ -304,11 +304,15 @@ def train_depth(
         Path | None,
         typer.Option(help="A folder with rgb/ and depth/ to train on instead.", show_default=False),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="What --variant direct trained, to learn to diffuse from.", show_default=False),
+    ] = None,
 ) -> int:
     """Train a depth network on the diorama, or on pictures with depth of your own."""
     from serving.depth import train_depth
 
-    return train_depth(profile, out, variant, steps, scenes, resume, vocabulary, data)
+    return train_depth(profile, out, variant, steps, scenes, resume, vocabulary, data, start)
 
 
 @train.command("embedded")

@@ -57,7 +57,7 @@ def _still(points: Floats, colours: NDArray[np.uint8], reach: float) -> Image.Im
     x, z = np.cos(TURN) * x + np.sin(TURN) * z, np.cos(TURN) * z - np.sin(TURN) * x
     y, z = np.cos(TILT) * y + np.sin(TILT) * z, np.cos(TILT) * z - np.sin(TILT) * y
     canvas = np.full((SIDE, SIDE, 3), 245, np.uint8)
-    places = np.stack([y, x], 1) / reach * SIDE * 0.48 + SIDE / 2
+    places = np.stack([y, x], 1) / reach * SIDE * 0.8 + SIDE / 2
     for index in np.argsort(-z):
         row, column = (round(float(place)) for place in places[index])
         if 2 <= row < SIDE - 2 and 2 <= column < SIDE - 2:

@@ -159,13 +159,14 @@ def train_depth(
     resume: bool,
     vocabulary: str | None,
     data: Path | None,
+    start: Path | None,
 ) -> int:
     """Train a depth network on the diorama, or on a folder of pictures with depth.
 
     Raises:
         UserError: the profile or the variant is unknown, `out` holds a training and `resume` is not set, or
             both a vocabulary and a folder are named.
-        ToolError: the folder holds no pictures with depth.
+        ToolError: the folder holds no pictures with depth, or `start` no such network.
     """
     from diorama.atlas import ArtError
     from models.backends import WEIGHTS
@@ -200,6 +201,7 @@ def train_depth(
             device=find_devices()[0] if devices == "auto" else devices[0],
             vocabulary=vocabulary,
             data=data,
+            start=start,
         )
     except (ForeignTraining, ArtError, ValueError) as error:
         raise UserError(str(error)) from error

@@ -1,7 +1,7 @@
 """Frames of a video to one sequence of relative depths (arXiv 2601.05246).
 
-Windows of 16 frames are painted one after the other from the same noise, and stitched. Frames come in RGB;
-the official code turns them into BGR on the way, which `channels="bgr"` repeats, should its weights want that.
+Windows of 16 frames are painted one after the other from the same noise, and stitched. Frames come in RGB.
+The official code turns them into BGR on the way; `channels="bgr"` does so too, should its weights want that.
 """
 
 from collections.abc import Callable, Sequence

@@ -72,8 +72,8 @@ def edge_mask(true: Floats, mask: Masks, rule: EdgeRule | None = None) -> Masks:
     low, high = log[valid].min(), log[valid].max()
     grey = np.where(valid, (log - low) / max(high - low, 1e-9) * 255, 255.0)
     # The rim of a hole is no edge of anything: a pixel that saw the hole's filling does not count.
-    rims = binary_dilation(~valid, np.ones((3, 3), bool), iterations=RIM)
-    edges = canny(grey, rule.sigma, rule.low, rule.high) & ~np.asarray(rims)
+    rims = np.asarray(binary_dilation(~valid, np.ones((3, 3), bool), iterations=RIM), bool)
+    edges = canny(grey, rule.sigma, rule.low, rule.high) & ~rims
     side = 2 * rule.reach + 1
     return np.asarray(binary_dilation(edges, np.ones((side, side), bool))) & valid
 

@@ -31,7 +31,13 @@ from models.pixel_perfect_depth.pipeline import PixelPerfectDepthPipeline
 from models.pixel_perfect_depth.profiles import DEPTH, ProfileName, Variant
 from models.pixel_perfect_depth.rgbd import Rgbd, RgbdFolder, RgbdSource
 from models.pixel_perfect_depth.semantics import PerceptionSemantics, encoder_width
-from models.pixel_perfect_depth.variants import LOSSES, Batch, build_encoder, build_network
+from models.pixel_perfect_depth.variants import (
+    LOSSES,
+    Batch,
+    begin_from_regression,
+    build_encoder,
+    build_network,
+)
 
 SEED, HELD_OUT_SEED = 606, 616
 SIDE = 128
@@ -123,6 +129,7 @@ def train(
     device: str = "cpu",
     vocabulary: str | None = None,
     data: Path | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train a depth network and save the pipeline in `out/depth`; returns that folder.
 
@@ -140,11 +147,12 @@ def train(
         device: "cpu" or "cuda:0".
         vocabulary: overrides the profile's sub-vocabulary.
         data: a folder of pictures with depth (see `rgbd`) to train on instead of the diorama.
+        start: folder of a trained "direct" network of these sizes, which "full" then learns to diffuse from.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
         ForeignTraining: `out` holds the training of something else.
-        ToolError: `data` holds no such pictures, or one that cannot be read.
+        ToolError: `data` holds no such pictures, or one that cannot be read; `start` holds no such network.
         ValueError: "latent" without an autoencoder, or foreign pictures.
     """
     recipe = DEPTH[profile]
@@ -162,6 +170,8 @@ def train(
     encoder.to(device)  # pyright: ignore[reportArgumentType]
     vae = load_autoencoder(autoencoder, device) if variant == "latent" else None
     network: Any = build_network(recipe, variant, encoder_width(encoder))
+    if start is not None:
+        begin_from_regression(network, start)
     network.to(device)
     training = Training(
         network, optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY), out, decay=0.998

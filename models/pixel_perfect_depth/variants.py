@@ -24,6 +24,8 @@ from models.pixel_perfect_depth.normalisation import normalise
 from models.pixel_perfect_depth.profiles import DepthProfile, Variant
 from models.pixel_perfect_depth.schedule import TIMESTEPS, add_noise, draw_timesteps, steps_of, timestep_grid
 from models.pixel_perfect_depth.semantics import PerceptionSemantics, encode_semantics
+from models.tool import ToolError
+from models.weights import check_folder
 
 LATENT_CHANNELS = 16
 
@@ -143,6 +145,27 @@ def depth_of_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
 
 def _scaled(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     return (latents - (vae.config["shift_factor"] or 0.0)) * vae.config["scaling_factor"]
+
+
+def begin_from_regression(network: PixelPerfectTransformer2DModel, folder: Path) -> None:
+    """Give a network what a "direct" one has learnt: it sees depth, and knows no noise yet.
+
+    That one's answer is x0 and the velocity is xT - x0: the outlet changes its sign, and the noise is let in
+    by weights that begin at zero. Regression learns where things are in a fraction of the steps.
+
+    Raises:
+        ToolError: the folder holds no such network, or one of other sizes.
+    """
+    check_folder(folder / "transformer")
+    other = PixelPerfectTransformer2DModel.from_pretrained(folder / "transformer", local_files_only=True)
+    try:
+        network.load_state_dict(other.float().state_dict())
+    except RuntimeError as error:
+        raise ToolError(f"{folder} holds a network of other sizes than this profile's") from error
+    with torch.no_grad():
+        network.proj_out.weight.neg_()
+        network.proj_out.bias.neg_()
+        network.patch_embed.weight[:, : network.depth_channels].zero_()
 
 
 def load_network(

@@ -11,9 +11,17 @@ from safetensors.torch import load_file
 from models.backends import WEIGHTS
 from models.embedded.perception import load_perceiver
 from models.pixel_perfect_depth.folders import load_pipeline
-from models.pixel_perfect_depth.profiles import Variant
+from models.pixel_perfect_depth.profiles import DEPTH, Variant
+from models.pixel_perfect_depth.semantics import encode_semantics
 from models.pixel_perfect_depth.training import load_autoencoder, train
-from models.pixel_perfect_depth.variants import load_network, predict
+from models.pixel_perfect_depth.variants import (
+    begin_from_regression,
+    build_network,
+    load_network,
+    predict,
+    regress,
+)
+from models.tool import ToolError
 
 PARTS = {"critic": WEIGHTS / "critic", "autoencoder": WEIGHTS / "painter" / "vae"}
 
@@ -73,3 +81,21 @@ def test_foreign_pictures_are_not_taken(pictures: Path, tmp_path: Path) -> None:
         train("tiny", tmp_path / "b", pictures=pictures, steps=1, vocabulary="solids", **PARTS)
     with pytest.raises(ValueError, match="name its folder"):
         train("tiny", tmp_path / "c", critic=WEIGHTS / "critic", variant="latent", pictures=pictures, steps=1)
+
+
+def test_diffusion_begins_from_regression(pictures: Path, tmp_path: Path) -> None:
+    direct = train("tiny", tmp_path / "direct", variant="direct", pictures=pictures, steps=8, **PARTS)
+    critic = load_perceiver(PARTS["critic"]).network
+    network, encoder = load_network(direct, "direct", critic)
+    assert encoder is not None
+    made = build_network(DEPTH["tiny"], "full", network.config["semantic_dim"])
+    begin_from_regression(made, direct)
+    shown, noise = torch.rand(2, 3, 128, 128), torch.randn(2, 1, 128, 128)
+    tokens = encode_semantics(encoder, shown, 16, 16)
+    with torch.no_grad():
+        velocity = made(torch.cat([noise, shown - 0.5], 1), 1000, tokens).sample
+        regressed = regress(network, shown, tokens)
+    torch.testing.assert_close(velocity, -regressed)  # x0 for all noise, the other way
+    train("tiny", tmp_path / "full", pictures=pictures, steps=2, start=direct, **PARTS)
+    with pytest.raises(ToolError, match="other sizes"):
+        train("tiny", tmp_path / "plain", variant="plain", pictures=pictures, steps=2, start=direct, **PARTS)
