@@ -242,7 +242,9 @@ def prune(
 def depth(
     picture: Annotated[Path, typer.Argument(help="A picture file.", show_default=False)],
     model: Annotated[str, typer.Option(help="A depth network's folder.")] = "embedded",
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 4,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps, 4 unless the network regresses.", show_default=False)
+    ] = None,
     ensemble: Annotated[int, typer.Option(help="So many samples are fitted together.")] = 1,
     seed: Seed = 0,
     side: Annotated[
@@ -382,7 +384,9 @@ def evaluate_depth(
     dataset: Annotated[str, typer.Argument(help="nyuv2, kitti, eth3d, scannet, diode or hypersim.")],
     path: Annotated[Path, typer.Argument(help="Its folder, or a list in it.", show_default=False)],
     model: Annotated[str, typer.Option(help="A depth network's folder.")] = "embedded",
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 4,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps, 4 unless the network regresses.", show_default=False)
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many pictures, spread evenly.", show_default=False)
     ] = None,

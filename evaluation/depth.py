@@ -39,7 +39,8 @@ class DepthExperiment(BaseModel):
 
     model: str
     protocol: Protocol = "plain"
-    steps: int = Field(default=4, ge=1, le=100)
+    steps: int | None = Field(default=None, ge=1, le=100)
+    """Denoising steps (None: as many as the network takes)."""
     side: int | None = Field(default=None, ge=0, le=8192)
     """Longer side to look at in pixels; 0: the picture's own; None: what the network was trained for."""
     limit: int | None = Field(default=None, ge=1)

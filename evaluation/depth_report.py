@@ -50,7 +50,7 @@ class DepthReport(BaseModel):
         """A table of one row, and what is to be known about it."""
         how = self.experiment
         lines = [
-            f"# {self.dataset}, protocol {how.protocol}, {how.steps} steps, seed {how.seed}",
+            f"# {self.dataset}, protocol {how.protocol}, {how.steps or 'own'} steps, seed {how.seed}",
             "",
             "| model | pictures | AbsRel | delta < 1.25 | < 1.25^.5 | < 1.25^2 | < 1.25^3 "
             "| edge, m | edge bilinear, m | s |",

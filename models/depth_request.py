@@ -17,7 +17,9 @@ class DepthRequest(BaseModel):
     model: str = Field(
         default="embedded", description="A depth network's name, or the folder that it was saved in."
     )
-    steps: int = Field(default=4, ge=1, le=100, description="Denoising steps.")
+    steps: int | None = Field(
+        default=None, ge=1, le=100, description="Denoising steps; none: as many as the network takes."
+    )
     ensemble: int = Field(default=1, ge=1, le=32, description="So many samples are fitted together.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Decides the noise.")
     side: int | None = Field(

@@ -25,7 +25,7 @@ from settings import Settings
 def estimate_depth(
     picture: Path,
     model: str,
-    steps: int,
+    steps: int | None,
     ensemble: int,
     seed: int,
     side: int | None,

@@ -24,7 +24,7 @@ def evaluate_depth(
     dataset: str,
     path: Path,
     model: str,
-    steps: int,
+    steps: int | None,
     limit: int | None,
     protocol: str,
     side: int | None,

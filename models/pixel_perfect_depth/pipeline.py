@@ -5,40 +5,28 @@ back: depth comes in the resolution that it was painted in, or resized without m
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
-from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
-from models.pixel_perfect_depth.alignment import scale_and_shift
+from models.pixel_perfect_depth.ensembles import average, fitted
 from models.pixel_perfect_depth.modeling import PixelPerfectTransformer2DModel
+from models.pixel_perfect_depth.output import PixelPerfectDepthOutput
 from models.pixel_perfect_depth.resizing import AREA, resize_picture, size_by_area, size_by_side
-from models.pixel_perfect_depth.schedule import sigmas
+from models.pixel_perfect_depth.schedule import TIMESTEPS, sigmas
 from models.pixel_perfect_depth.semantics import encode_semantics, encoder_width
 from models.pixel_perfect_depth.tiling import Tile, blend, tiles
 from models.pixel_perfect_depth.upsampling import RESAMPLINGS, Resampling, resample
 
 OutputType = Literal["np", "pt"]
-
-
-@dataclass
-class PixelPerfectDepthOutput(BaseOutput):
-    """Depths of N pictures.
-
-    `prediction` is relative depth, about 0 (near) to 1 (far) and not clamped, a straight line of the
-    logarithm of depth + 1: (N, H, W, 1) for "np", (N, 1, H, W) for "pt". `uncertainty` is the spread over an
-    ensemble in the same unit, None without one.
-    """
-
-    prediction: Any
-    uncertainty: Any
+STEPS = 4
+"""As in the paper."""
 
 
 class PixelPerfectDepthPipeline(DiffusionPipeline):
@@ -82,7 +70,7 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
     def __call__(
         self,
         image: Image.Image | Sequence[Image.Image],
-        num_inference_steps: int = 4,
+        num_inference_steps: int | None = None,
         ensemble_size: int = 1,
         processing_resolution: int | None = None,
         match_input_resolution: bool = False,
@@ -98,7 +86,8 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
 
         Args:
             image: a PIL picture or several of one size.
-            num_inference_steps: Euler steps.
+            num_inference_steps: Euler steps (None: 4). A network that predicts the sample takes one pass, no
+                noise, and no ensemble.
             ensemble_size: so many samples, fitted to the first and averaged.
             processing_resolution: longer side in pixels that pictures are looked at in; 0 is their own size,
                 None the area that the network was trained for.
@@ -117,9 +106,10 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
         """
         pictures = [image] if isinstance(image, Image.Image) else list(image)
         self.check_inputs(
-            pictures, ensemble_size, processing_resolution, resample_method_output, generator, latents,
-            output_type, tile_size,
+            pictures, num_inference_steps, ensemble_size, processing_resolution, resample_method_output,
+            generator, latents, output_type, tile_size,
         )  # fmt: skip
+        steps = self.default_steps if num_inference_steps is None else num_inference_steps
         height, width = self.processing_size(pictures[0], processing_resolution)
         pixels = self.prepare_pictures(pictures, height, width)
         cut = tiles(height, width, tile_size, self.transformer.token_size) if tile_size else []
@@ -128,13 +118,13 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
             given = (
                 None if latents is None else latents[number * len(pictures) : (number + 1) * len(pictures)]
             )
-            watch = self._watch(callback_on_step_end, num_inference_steps, number, ensemble_size)
+            watch = self._watch(callback_on_step_end, steps, number, ensemble_size)
             if len(cut) > 1:
-                samples.append(self._tiled(pixels, cut, num_inference_steps, generator, watch))
+                samples.append(self._tiled(pixels, cut, steps, generator, watch))
             else:
                 noise = self.prepare_latents(pixels, given, generator)
-                samples.append(self.denoise(pixels, noise, num_inference_steps, watch))
-        depth, spread = self.ensemble(samples)
+                samples.append(self.denoise(pixels, noise, steps, watch))
+        depth, spread = average(samples)
         if match_input_resolution:
             size = (pictures[0].height, pictures[0].width)
             full = torch.stack([resize_picture(picture, *size) for picture in pictures]).to(depth)
@@ -144,9 +134,20 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
         found = self._deliver(depth, output_type), self._deliver(spread, output_type)
         return PixelPerfectDepthOutput(*found) if return_dict else found
 
+    @property
+    def regresses(self) -> bool:
+        """Whether the network says depth itself, in one pass."""
+        return self.transformer.config["prediction"] == "sample"
+
+    @property
+    def default_steps(self) -> int:
+        """Euler steps where none are named; passes of a network that regresses."""
+        return 1 if self.regresses else STEPS
+
     def check_inputs(
         self,
         pictures: Sequence[Any],
+        num_inference_steps: int | None,
         ensemble_size: int,
         processing_resolution: int | None,
         resample_method_output: str,
@@ -166,6 +167,11 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
             raise ValueError(f"the pictures of one call have one size, not {sorted(sizes)}")
         if modes := {picture.mode for picture in pictures} - {"RGB"}:
             raise ValueError(f"pictures are RGB, not {', '.join(sorted(modes))}: open them by `open_picture`")
+        once = num_inference_steps in (None, 1) and ensemble_size == 1 and latents is None
+        if self.regresses and not once:
+            raise ValueError(
+                "this network says depth in one pass, the same each time: leave steps, ensemble and noise out"
+            )
         if ensemble_size < 1:
             raise ValueError(f"an ensemble has one sample at least, not {ensemble_size}")
         if processing_resolution is not None and processing_resolution < 0:
@@ -213,6 +219,12 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
         """Relative depths (N, 1, height, width) of pictures in 0..1; the state stays in float32."""
         network = self.transformer
         given = network.prepare((pixels - 0.5).to(network.dtype), self.encode(pixels))
+        if self.regresses:
+            nothing = torch.zeros_like(noise, dtype=network.dtype)
+            depth = network.denoise(nothing, given, network.modulate([TIMESTEPS])[0]).float() + 0.5
+            if watch is not None:
+                watch(1)
+            return depth
         self.scheduler.set_timesteps(sigmas=sigmas(steps), device=pixels.device)
         latent = noise
         modulations = network.modulate(self.scheduler.timesteps)
@@ -226,10 +238,13 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
         return latent + 0.5
 
     def encode(self, pixels: Tensor) -> Tensor | None:
-        """Semantic tokens of pictures in 0..1, in the network's type."""
+        """Semantic tokens of pictures in 0..1, in the network's type: one for each square of two patches,
+        whether the network has a cascade or not.
+        """
         if self.semantic_encoder is None:
             return None
-        rows, columns = self.transformer.grid(*pixels.shape[-2:])
+        cell = 2 * self.transformer.config["patch_size"]
+        rows, columns = (max(1, round(side / cell)) for side in pixels.shape[-2:])
         dtype = next(self.semantic_encoder.parameters()).dtype
         tokens = encode_semantics(self.semantic_encoder, pixels.to(dtype), rows, columns)
         return tokens.to(self.transformer.dtype)
@@ -256,13 +271,6 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
             found.append(fitted(depth, tile.of(whole)))
         return blend(found, cut, height, width)
 
-    def ensemble(self, samples: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """The mean of samples fitted to the first, and their standard deviation."""
-        if len(samples) == 1:
-            return samples[0], None
-        stacked = torch.stack([samples[0], *(fitted(sample, samples[0]) for sample in samples[1:])])
-        return stacked.mean(0), stacked.std(0, correction=0)
-
     @staticmethod
     def _watch(
         callback: Callable[[Any, int, int], None] | None, steps: int, sample: int, samples: int
@@ -285,13 +293,3 @@ class PixelPerfectDepthPipeline(DiffusionPipeline):
         from models.pixel_perfect_depth.folders import load_pipeline
 
         return load_pipeline(Path(folder), dtype)
-
-
-def fitted(depth: Tensor, target: Tensor) -> Tensor:
-    """Each depth (N, 1, H, W) by the scale and shift that bring it nearest to its target."""
-    rows: list[Tensor] = []
-    for one, other in zip(depth, target, strict=True):
-        scale, shift = scale_and_shift(one.float().cpu().numpy(), other.float().cpu().numpy())
-        # A falling line would turn the picture inside out; a flat depth has no line at all.
-        rows.append(scale * one + shift if scale > 0 else one + (other.mean() - one.mean()))
-    return torch.stack(rows)

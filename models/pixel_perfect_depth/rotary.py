@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines, each (tokens, head dim), float32."""
+"""Cosines, and sines with the sign that a channel's partner comes with: each (tokens, head dim), float32."""
 
 
 def rotation(
@@ -28,7 +28,8 @@ def rotation(
     by_row = _angles(rows, rates).repeat_interleave(columns, 0)
     by_column = _angles(columns, rates).repeat(rows, 1)
     angles = torch.cat([by_row, by_column], 1)
-    return angles.cos(), angles.sin()
+    signs = torch.tensor([-1.0, 1.0, -1.0, 1.0], device=device).repeat_interleave(half // 2)
+    return angles.cos(), angles.sin() * signs
 
 
 def _angles(count: int, rates: Tensor) -> Tensor:
@@ -39,14 +40,10 @@ def _angles(count: int, rates: Tensor) -> Tensor:
 def rotate(x: Tensor, table: Rotation) -> Tensor:
     """Turn queries or keys (N, heads, tokens, head dim), in float32; the result has x's type."""
     cos, sin = table
-    row, column = x.float().unflatten(-1, (2, -1)).unbind(-2)
-    turned = torch.cat([_quarter(row), _quarter(column)], -1)
-    return (x.float() * cos + turned * sin).to(x.dtype)
-
-
-def _quarter(x: Tensor) -> Tensor:
-    first, second = x.chunk(2, -1)
-    return torch.cat([-second, first], -1)
+    wide = x.float()
+    first, second, third, fourth = wide.chunk(4, -1)
+    partners = torch.cat([second, first, fourth, third], -1).mul_(sin)
+    return (wide * cos).add_(partners).to(x.dtype)
 
 
 def sine_positions(rows: int, columns: int, width: int) -> Tensor:

@@ -241,9 +241,9 @@ def load_autoencoder(folder: Path | None, device: str = "cpu") -> AutoencoderKL:
 
 
 def save(network: Any, encoder: PerceptionSemantics | None, variant: Variant, folder: Path) -> Path:
-    """Write a trained network in fp16: a pipeline, or for "direct" and "latent" the network alone."""
+    """Write a trained network in fp16: a pipeline, or for "latent" the network alone."""
     network = network.cpu().half()
-    if variant in ("direct", "latent"):
+    if variant == "latent":
         network.save_pretrained(folder / "transformer", max_shard_size=SHARD_BYTES)
         return folder
     pipeline = PixelPerfectDepthPipeline(

@@ -46,6 +46,7 @@ def build_network(
         semantic_dim=0 if variant == "plain" else semantic_dim,
         cascade=variant not in ("flat", "latent"),
         semantic_encoder="critic" if variant != "plain" else None,
+        prediction="sample" if variant == "direct" else "velocity",
     )
 
 
@@ -171,10 +172,10 @@ def begin_from_regression(network: PixelPerfectTransformer2DModel, folder: Path)
 def load_network(
     folder: Path, variant: Variant, critic: PerceptionNetwork
 ) -> tuple[PixelPerfectTransformer2DModel, PerceptionSemantics | None]:
-    """A trained variant and the encoder that it was trained with, in float32; "direct" and "latent" are saved
-    without theirs, which is the critic's.
+    """A trained variant and the encoder that it was trained with, in float32; "latent" is saved without its
+    own, which is the critic's.
     """
-    if variant not in ("direct", "latent"):
+    if variant != "latent":
         pipeline = load_pipeline(folder)
         return pipeline.transformer, pipeline.semantic_encoder
     network = PixelPerfectTransformer2DModel.from_pretrained(

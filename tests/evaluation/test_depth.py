@@ -226,7 +226,7 @@ def test_the_command(
     assert app.run(command) == 0
     assert capsys.readouterr().out == (out / "report.md").read_text("utf-8")
     for more, message in (
-        (["--steps", "2"], "holds another evaluation (steps is 4 there and 2 now): name another --out"),
+        (["--steps", "2"], "holds another evaluation (steps is None there and 2 now): name another --out"),
         (["--protocol", "mine"], "protocol is 'mine': input should be 'plain' or 'official'"),
         (["--model", "nowhere"], "there is no depth network in nowhere"),
     ):

@@ -69,7 +69,7 @@ def measure_depth(
     *,
     pairs: int | None = None,
     families: Mapping[Family, float] | None = None,
-    steps: int = 4,
+    steps: int | None = None,
     seed: int = MEASURE_SEED,
 ) -> DepthFigures:
     """Estimate depth of held-out renders, and find things in it by the perception model's boxes.
@@ -83,7 +83,7 @@ def measure_depth(
         pairs: stop when so many pairs of `ordered` are there (None: never).
         families: shares of the families that scenes are of (None: the world's). In those of "depth" things
             stand on the floor, one before the other; elsewhere some float, and only sizes and shadows tell.
-        steps: denoising steps.
+        steps: denoising steps (None: the network's).
         seed: of the scenes.
 
     Raises:
@@ -106,10 +106,10 @@ def measure_depth(
     return figures
 
 
-def _relative(pipeline: Any, rgb: torch.Tensor, steps: int, seed: int) -> np.ndarray:
+def _relative(pipeline: Any, rgb: torch.Tensor, steps: int | None, seed: int) -> np.ndarray:
     noise = torch.randn(1, 1, *rgb.shape[-2:], generator=torch.Generator().manual_seed(seed))
     with torch.inference_mode():
-        return pipeline.denoise(rgb[None].float() / 255, noise, steps)[0, 0].numpy()
+        return pipeline.denoise(rgb[None].float() / 255, noise, steps or pipeline.default_steps)[0, 0].numpy()
 
 
 def _judge_depth(figures: DepthFigures, relative: np.ndarray, true: np.ndarray, focal: float) -> None:

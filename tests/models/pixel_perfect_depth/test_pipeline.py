@@ -162,3 +162,23 @@ def test_cells_of_the_critic_are_folded_into_tokens() -> None:
     cells = encode_semantics(fine, pixels, 4, 4).view(4, 4, 8)
     tokens = encode_semantics(folded, pixels, 2, 2).view(2, 2, 8, 2, 2)
     torch.testing.assert_close(tokens[1, 0, :, 0, 1], cells[2, 1])
+
+
+def test_a_network_that_regresses_takes_one_pass() -> None:
+    network = tiny_network(semantic_dim=0, prediction="sample")
+    made = PixelPerfectDepthPipeline(network, new_scheduler(), None, None)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3)).astype(np.uint8))
+    told: list[tuple[int, int]] = []
+    one = made(picture, callback_on_step_end=lambda _, *at: told.append(at)).prediction
+    other = made(picture, num_inference_steps=1, generator=torch.Generator().manual_seed(7)).prediction
+    assert np.array_equal(one, other) and told == [(1, 1)]
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+    inputs = torch.cat([torch.zeros(1, 1, 32, 48), pixels - 0.5], 1)
+    with torch.no_grad():
+        plain = network(inputs, 1000).sample + 0.5
+    np.testing.assert_allclose(one[0, :, :, 0], plain[0, 0].numpy(), atol=1e-5)
+    for how in ({"num_inference_steps": 4}, {"ensemble_size": 2}, {"latents": torch.zeros(1, 1, 32, 48)}):
+        with pytest.raises(ValueError, match="in one pass, the same each time"):
+            made(picture, **how)
+    with pytest.raises(ValueError, match="velocity or sample, not 'noise'"):
+        tiny_network(prediction="noise")

@@ -54,8 +54,12 @@ def test_every_variant_is_trained_and_saved(variant: Variant, pictures: Path, tm
         predict(variant, network, encoder, vae, shown, torch.Generator().manual_seed(1)) for _ in range(2)
     )
     assert once.shape == (2, 1, 128, 128) and torch.equal(once, again) and once.isfinite().all()
-    if variant in ("full", "plain", "flat"):
-        assert (load_pipeline(folder).semantic_encoder is None) == (variant == "plain")
+    if variant != "latent":
+        pipeline = load_pipeline(folder)
+        assert (pipeline.semantic_encoder is None) == (variant == "plain")
+        assert pipeline.regresses == (variant == "direct")
+        noise = torch.randn(2, 1, 128, 128, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(pipeline.denoise(shown, noise, pipeline.default_steps), once)
 
 
 def test_it_learns(pictures: Path, tmp_path: Path) -> None:
