@@ -1,13 +1,13 @@
 """What stands before what, by the critic's guess and by the depth tool, and what the loop makes of the tool.
 
-    python -m benchmarks.depth_order pairs [--pairs 500] [--steps 1,2,4,10]
+    python -m benchmarks.depth_order pairs [--pairs 500]
     python -m benchmarks.depth_order loop --out DIR --judge DEPTH [--count 40] [--images 8]
 
-`pairs` takes held-out scenes, as the card does but others. `loop` refines the held-out prompts of the family
-"depth" twice, from the same seeds: with the embedded mind's depth tool, and by its critic's guess alone. The
-judge's boxes say where things are; how far they are is measured by DEPTH, a network that the loop never sees
-(`maulstick train depth --variant plain`), and beside it by the judge's own guess, which is as poor as the
-critic's. Rows that DIR holds are not made again.
+`pairs` takes held-out scenes, as the card does but others: of all families, where some things float, and of
+the family "depth", whose prompts ask what stands before what. `loop` refines held-out prompts of that family
+twice, from the same seeds: with the embedded mind's depth tool, and by its critic's guess alone. The judge
+says whether the winner is right, by its own guess of distances, and beside it with those of DEPTH, a network
+that the loop never sees (`maulstick train depth --variant flat`). Rows that DIR holds are not made again.
 """
 
 import os
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.embedded_measuring import measure_distances
-from diorama.families import Case
+from diorama.families import Case, Family
 from diorama.truth import Mismatch, Seen, mismatches
 from evaluation.diorama import Experiment, evaluate
 from evaluation.statistics import bootstrap
@@ -40,24 +40,25 @@ from settings import Settings
 SEED = 29
 
 
-def count_pairs(pairs: int, steps: Sequence[int]) -> None:
-    """Print how many pairs come in the right order, for each number of denoising steps."""
+def count_pairs(pairs: int) -> None:
+    """Print how many pairs come in the right order."""
     folder = find_depth_model("embedded")
     card = read_card(folder)
     assert card is not None
     pipeline, critic = load_pipeline(folder), load_perceiver(WEIGHTS / "critic")
-    print("| steps | pairs | order: depth | order: guess | before, behind, neither: depth | guess |")
+    print("| scenes | pairs | order: depth | order: guess | before, behind, neither: depth | guess |")
     print("|---|---|---|---|---|---|")
+    shares: dict[str, dict[Family, float] | None] = {"of all families": None, "of depth": {"depth": 1.0}}
     with fixed_threads(1):
-        for number in steps:
+        for name, families in shares.items():
             found = measure_depth(
-                pipeline, card, critic, "cpu_names", 10_000, pairs=pairs, steps=number, seed=SEED
+                pipeline, card, critic, "cpu_names", 10_000, pairs=pairs, families=families, seed=SEED
             )
             columns = [
                 f"{_share(verdicts)}"
                 for verdicts in (found.ordered, found.guessed, found.placed, found.placed_guessed)
             ]
-            print(f"| {number} | {len(found.ordered)} | {' | '.join(columns)} |", flush=True)
+            print(f"| {name} | {len(found.ordered)} | {' | '.join(columns)} |", flush=True)
 
 
 def _share(verdicts: Sequence[bool]) -> str:
@@ -123,7 +124,6 @@ def main() -> None:
     what = parser.add_subparsers(dest="what", required=True)
     pairs = what.add_parser("pairs")
     pairs.add_argument("--pairs", type=int, default=500)
-    pairs.add_argument("--steps", default="1,2,4,10")
     loop = what.add_parser("loop")
     loop.add_argument("--out", type=Path, required=True)
     loop.add_argument("--judge", type=Path, required=True)
@@ -131,7 +131,7 @@ def main() -> None:
     loop.add_argument("--images", type=int, default=8)
     asked = parser.parse_args()
     if asked.what == "pairs":
-        count_pairs(asked.pairs, [int(number) for number in asked.steps.split(",")])
+        count_pairs(asked.pairs)
     else:
         asyncio.run(refine_both(asked.out, asked.judge, asked.count, asked.images))
 

@@ -60,8 +60,8 @@ def test_the_depth_network_sees_what_stands_before_what() -> None:
     card = read_card(WEIGHTS / "depth")
     assert card is not None
     critic, pipeline = load_perceiver(WEIGHTS / "critic"), load_pipeline(WEIGHTS / "depth")
-    figures = measure_depth(pipeline, card, critic, "cpu", 36).headline
-    assert figures["abs_rel"] <= 0.03 and figures["delta1"] >= 0.97
+    figures = measure_depth(pipeline, card, critic, "cpu", 36).headline  # solids need no sprite atlas
+    assert figures["abs_rel"] <= 0.01 and figures["delta1"] >= 0.99
     assert figures["ordered"] >= 0.9 and figures["ordered"] > figures["guessed"]
 
 
