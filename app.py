@@ -282,11 +282,15 @@ def convert_ppd(
     config: Annotated[
         Path | None, typer.Option(help="A JSON file of sizes that must agree.", show_default=False)
     ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(help="depth_anything_v2_vitl.pth, or a folder of DINOv2's.", show_default=False),
+    ] = None,
 ) -> int:
-    """Make a network of an official checkpoint of Pixel-Perfect Depth."""
+    """Make a network, or with --encoder a pipeline, of an official checkpoint of Pixel-Perfect Depth."""
     from serving.depth import convert_checkpoint
 
-    return convert_checkpoint(official, out, semantics, config)
+    return convert_checkpoint(official, out, semantics, config, encoder)
 
 
 @train.command("depth")

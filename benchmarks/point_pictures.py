@@ -41,7 +41,7 @@ def draw_points(
     colours = rgb[window].reshape(-1, 3)
     clouds = {name: unproject(depth, camera)[window].reshape(-1, 3) for name, depth in depths.items()}
     first = next(iter(clouds.values()))
-    centre = np.median(first, 0)
+    centre = (first.min(0) + first.max(0)) / 2
     reach = float(np.quantile(np.linalg.norm(first - centre, axis=1), 0.95))
     sheet = Image.new("RGB", (SIDE * len(clouds), SIDE + LINE), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
@@ -57,7 +57,7 @@ def _still(points: Floats, colours: NDArray[np.uint8], reach: float) -> Image.Im
     x, z = np.cos(TURN) * x + np.sin(TURN) * z, np.cos(TURN) * z - np.sin(TURN) * x
     y, z = np.cos(TILT) * y + np.sin(TILT) * z, np.cos(TILT) * z - np.sin(TILT) * y
     canvas = np.full((SIDE, SIDE, 3), 245, np.uint8)
-    places = np.stack([y, x], 1) / reach * SIDE * 0.8 + SIDE / 2
+    places = np.stack([y, x], 1) / reach * SIDE * 0.62 + SIDE / 2
     for index in np.argsort(-z):
         row, column = (round(float(place)) for place in places[index])
         if 2 <= row < SIDE - 2 and 2 <= column < SIDE - 2:

@@ -132,7 +132,9 @@ def _print(result: DepthResult, written: dict[str, Path], as_json: bool) -> None
         )
 
 
-def convert_checkpoint(official: Path, out: Path, semantics: str | None, config: Path | None) -> int:
+def convert_checkpoint(
+    official: Path, out: Path, semantics: str | None, config: Path | None, encoder: Path | None
+) -> int:
     """Write an official checkpoint of Pixel-Perfect Depth as a network of ours.
 
     Raises:
@@ -141,12 +143,14 @@ def convert_checkpoint(official: Path, out: Path, semantics: str | None, config:
     from models.pixel_perfect_depth.convert import convert_official
 
     configure()
-    network = convert_official(official, out, semantics, config)
+    network = convert_official(official, out, semantics, config, encoder)
     sizes = network.config
     print(
         f"{out}: a {type(network).__name__} with {network.num_parameters() / 1e6:,.1f} M parameters, "
         f"{sizes['num_layers']} blocks of {sizes['hidden_size']}"
     )
+    if encoder is None:
+        print("the network alone; with --encoder `maulstick depth --model` takes the folder")
     return 0
 
 

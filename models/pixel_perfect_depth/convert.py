@@ -193,14 +193,24 @@ def rename(path: Path, name: str) -> str:
 
 
 def convert_official(
-    official: Path, out: Path, semantic_encoder: str | None, config: Path | None = None
+    official: Path,
+    out: Path,
+    semantic_encoder: str | None,
+    config: Path | None = None,
+    encoder: Path | None = None,
 ) -> Any:
     """Write an official checkpoint as safetensors and configuration into the folder `out`; gives the network.
 
-    `config` is a JSON file of sizes that must agree with the tensors'.
+    Args:
+        official: the checkpoint.
+        out: receives the network, or with `encoder` a whole pipeline.
+        semantic_encoder: see `read_official`.
+        config: a JSON file of sizes that must agree with the tensors'.
+        encoder: the vision model that it was trained with; see `encoders.open_encoder`.
 
     Raises:
-        ToolError: see `read_official`; `out` is there already, or the sizes disagree.
+        ToolError: see `read_official`; `out` is there already, the sizes disagree, the encoder is none or
+            gives tokens of another width, or the network is the video's.
     """
     if out.exists():
         raise ToolError(f"{out} is there already: name another folder, or remove it")
@@ -212,5 +222,25 @@ def convert_official(
                 raise ToolError(
                     f"{config} says {name} = {value!r}, and {official} has {network.config.get(name)!r}"
                 )
-    network.save_pretrained(out)
+    if encoder is None:
+        network.save_pretrained(out)
+    else:
+        _save_pipeline(network, encoder, out)
     return network
+
+
+def _save_pipeline(network: Any, encoder: Path, out: Path) -> None:
+    from models.pixel_perfect_depth.encoders import open_encoder
+    from models.pixel_perfect_depth.folders import new_scheduler
+    from models.pixel_perfect_depth.modeling import PixelPerfectTransformer2DModel
+    from models.pixel_perfect_depth.pipeline import PixelPerfectDepthPipeline
+
+    if not isinstance(network, PixelPerfectTransformer2DModel):
+        raise ToolError("the video network takes tokens of all frames together: convert it without --encoder")
+    if network.config["semantic_encoder"] == "moge2":
+        raise ToolError("MoGe-2's encoder is not known here: convert the network without --encoder")
+    try:
+        pipeline = PixelPerfectDepthPipeline(network, new_scheduler(), open_encoder(encoder))
+    except ValueError as error:
+        raise ToolError(f"{encoder}: {error}") from error
+    pipeline.save_pretrained(out)

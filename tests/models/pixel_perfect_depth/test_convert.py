@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import Dinov2Config, Dinov2Model
 
 import app
 from models.pixel_perfect_depth import PixelPerfectTransformer2DModel, read_official
 from models.pixel_perfect_depth.convert import convert_official
+from models.pixel_perfect_depth.folders import load_pipeline
+from models.pixel_perfect_depth.semantics import _LAYERS, _WHOLE, encode_semantics
 from models.pixel_perfect_depth.video import VideoDepthTransformer
 from models.tool import ToolError
 
@@ -130,3 +134,65 @@ def test_the_command(
     assert "0.3 M parameters, 4 blocks of 32" in capfd.readouterr().out
     assert app.run(["convert", "ppd", str(tmp_path / "none.pth"), str(tmp_path / "two")]) == 2
     assert capfd.readouterr().err.count("\n") == 1
+
+
+def dino(width: int) -> Dinov2Model:
+    """A DINOv2 of one block, whose tokens are as wide as asked."""
+    torch.manual_seed(0)
+    heads = max(1, width // 64)
+    return Dinov2Model(
+        Dinov2Config(
+            hidden_size=width, num_hidden_layers=1, num_attention_heads=heads, image_size=56, patch_size=14
+        )
+    ).eval()
+
+
+def as_published(model: Dinov2Model) -> dict[str, torch.Tensor]:
+    """Its weights by the names of Depth-Anything-V2's checkpoints."""
+    state: dict[str, torch.Tensor] = {}
+    for theirs, ours in _WHOLE.items():
+        state[f"pretrained.{theirs}"] = model.state_dict()[ours]
+    block, own = "pretrained.blocks.0", model.encoder.layer[0].state_dict()
+    for theirs, ours in _LAYERS.items():
+        for end in ("weight", "bias") if not theirs.startswith("ls") else ("",):
+            name = f"{ours}.{end}".rstrip(".")
+            state[f"{block}.{theirs}.{end}".rstrip(".")] = own[name]
+    for end in ("weight", "bias"):
+        parts = [own[f"attention.{letter}_proj.{end}"] for letter in "qkv"]
+        state[f"{block}.attn.qkv.{end}"] = torch.cat(parts)
+    return state
+
+
+def test_a_checkpoint_and_its_encoder_make_a_pipeline(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAULSTICK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MAULSTICK_THREADS", "1")
+    width = read_official(OFFICIAL).config["semantic_dim"]
+    model = dino(width)
+    torch.save(as_published(model) | {"depth_head.x": torch.zeros(1)}, tmp_path / "da2.pth")
+    model.save_pretrained(tmp_path / "dinov2")
+    pixels = torch.rand(1, 3, 32, 48)
+    wanted = encode_semantics(model, pixels, 2, 3)
+    for number, encoder in enumerate(("da2.pth", "dinov2")):
+        words = ["convert", "ppd", str(OFFICIAL), str(tmp_path / f"{number}"), "--encoder"]
+        assert app.run([*words, str(tmp_path / encoder)]) == 0
+        pipeline = load_pipeline(tmp_path / f"{number}")
+        with torch.no_grad():
+            torch.testing.assert_close(pipeline.encode(pixels), wanted)
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "picture.png")
+    words = ["depth", str(tmp_path / "picture.png"), "--model", str(tmp_path / "0"), "--side", "64"]
+    assert app.run([*words, "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "depth.png").is_file()
+    dino(width + 64).save_pretrained(tmp_path / "wide")
+    capfd.readouterr()
+    for encoder, message in (
+        (tmp_path / "wide", f"tokens of {width} channels and the encoder gives {width + 64}"),
+        (tmp_path / "home", "holds no config.json: an encoder is one of dinov2"),
+        (OFFICIAL, "is no checkpoint of Depth-Anything-V2"),
+        (tmp_path / "nothing.pth", "there is no file"),
+    ):
+        assert app.run(["convert", "ppd", str(OFFICIAL), str(tmp_path / "x"), "--encoder", str(encoder)]) == 2
+        error = capfd.readouterr().err
+        assert message in error and error.count("\n") == 1
+        assert not (tmp_path / "x").exists()
