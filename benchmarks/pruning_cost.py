@@ -2,12 +2,12 @@
 
     python -m benchmarks.pruning_cost procedures [--count 32] [--runs 2]
     python -m benchmarks.pruning_cost ablations [--count 32]
-    python -m benchmarks.pruning_cost widths [--most 4096] [--device cpu]
+    python -m benchmarks.pruning_cost widths [--largest 4096]
 
 `procedures`: the embedded painter, pruned by both, turn by turn, each in a process of its own. Memory is how
 much the process grew at its largest while it pruned. `ablations`: schedules of timestep weights, and
 packages, against the denoiser's error on held-out prompts, time and memory. `widths`: one random layer at a
-time, neurons taken out with the inverse kept in step, and with it made anew each round.
+time (`benchmarks/pruning_widths.py`).
 """
 
 import os
@@ -28,11 +28,10 @@ from typing import Any, cast
 
 import torch
 
-from benchmarks.official_pruning import Reinverted, prune_officially
+from benchmarks.official_pruning import prune_officially
+from benchmarks.pruning_widths import widths
 from models.backends import resolve
-from models.obs_diff import Order, prune_denoiser, round_sizes
-from models.obs_diff.columns import OnlineColumns
-from models.obs_diff.inverse import invert
+from models.obs_diff import Order, prune_denoiser
 from models.obs_diff.replay import Recording
 from models.obs_diff.schedules import SCHEDULES
 from models.painting import Painter
@@ -156,47 +155,6 @@ def _row(told: Told, base: Told) -> str:
     )
 
 
-def widths(most: int, device: str) -> None:
-    """30 % of a random layer's neurons, by both ways of keeping the inverse."""
-    print("| inputs | rounds | in step | made anew | times as fast |\n|---|---|---|---|---|")
-    width = 256
-    while width <= most:
-        weight, hessian = _random_layer(width, device)
-        count = round(0.3 * width)
-        fast, slow = (_time(weight, hessian, count, anew) for anew in (False, True))
-        print(
-            f"| {width} | {len(round_sizes(count))} | {fast:.3f} s | {slow:.3f} s | {slow / fast:.1f} |",
-            flush=True,
-        )
-        width *= 2
-
-
-def _random_layer(width: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    _ = torch.manual_seed(width)  # pyright: ignore[reportUnknownMemberType]
-    inputs = torch.randn(2 * width, width, device=device) @ torch.randn(width, width, device=device)
-    weight = torch.randn(width // 4, width, device=device)
-    return weight, inputs.T @ inputs / len(inputs)
-
-
-def _time(weight: torch.Tensor, hessian: torch.Tensor, count: int, anew: bool) -> float:
-    _settle(weight)
-    began = time.perf_counter()
-    inverse = invert(hessian)
-    state = (Reinverted if anew else OnlineColumns)(weight, inverse.matrix, inverse.dead)
-    if isinstance(state, Reinverted):
-        state.damped = hessian.clone()
-        state.damped.diagonal().add_(0.01 * hessian.diagonal().mean())
-    for size in round_sizes(count):
-        state.remove(state.scores().argsort()[:size])
-    _settle(weight)
-    return time.perf_counter() - began
-
-
-def _settle(tensor: torch.Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize()
-
-
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(
@@ -205,8 +163,7 @@ def main() -> None:
     parser.add_argument("what", choices=["procedures", "ablations", "widths", "one"])
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--most", type=int, default=4096)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--largest", type=int, default=4096)
     parser.add_argument("--procedure", help=argparse.SUPPRESS)
     parser.add_argument("--order", help=argparse.SUPPRESS)
     told = parser.parse_args()
@@ -216,7 +173,7 @@ def main() -> None:
         case "ablations":
             ablations(told.count)
         case "widths":
-            widths(told.most, told.device)
+            widths(told.largest)
         case _:
             order = Order.model_validate_json(told.order)
             print(json.dumps(prune_once(told.procedure, order, told.count)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from models.obs_diff.inverse import downdate, invert, relative_error
+from models.obs_diff.inverse import downdate, invert, relative_errors
 from models.obs_diff.unstructured import check_sparsity
 from models.tool import ToolError
 
@@ -116,12 +116,13 @@ class OnlineColumns:
         removed = torch.tensor(self.removed, dtype=torch.long, device=weight.device)
         left = torch.ones(weight.shape[1], dtype=torch.bool, device=weight.device)
         left[removed] = False
-        before = weight.to(hessian) * left
+        plain = weight.to(hessian) * left
+        before, after = relative_errors(weight, (plain, self.weight), hessian)
         return PrunedColumns(
             weight=self.weight.to(weight.dtype) if weight.dtype != self.weight.dtype else self.weight,
             removed=removed,
             kept=left.nonzero().flatten(),
-            error_before=relative_error(weight, before, hessian),
-            error=relative_error(weight, self.weight, hessian),
+            error_before=before,
+            error=after,
             first_scores=first,
         )

@@ -12,7 +12,7 @@ from models.tool import ToolError
 
 CHUNK = 4096
 """Rows of inputs that are converted and multiplied at a time."""
-STRIP = 256
+STRIP = 128
 """Rows of the Hessian that are summed up at a time, from the diagonal on: the rest is their mirror image."""
 
 

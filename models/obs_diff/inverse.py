@@ -1,6 +1,7 @@
 """A damped Hessian and its inverse, which OBS takes all its numbers from."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,7 +75,17 @@ def relative_error(weight: torch.Tensor, changed: torch.Tensor, hessian: torch.T
     """Squared output error of changed weights (out, in) against the squared output,
     tr(dW H dW^T) / tr(W H W^T).
     """
-    weight, hessian = weight.double(), hessian.double()
-    difference = changed.double() - weight
-    base = float(((weight @ hessian) * weight).sum())
-    return float(((difference @ hessian) * difference).sum()) / base if base else 0.0
+    return relative_errors(weight, (changed,), hessian)[0]
+
+
+def relative_errors(
+    weight: torch.Tensor, changed: Sequence[torch.Tensor], hessian: torch.Tensor
+) -> list[float]:
+    """`relative_error` of several changes of the same weights, with products in the Hessian's precision."""
+    weight = weight.to(hessian)
+
+    def square(matrix: torch.Tensor) -> float:
+        return float(((matrix @ hessian) * matrix).sum(dtype=torch.float64))
+
+    base = square(weight)
+    return [square(one.to(hessian) - weight) / base if base else 0.0 for one in changed]

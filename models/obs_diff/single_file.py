@@ -6,20 +6,20 @@ is joined again. Source: the names in Black Forest Labs' and Stability's checkpo
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from models.obs_diff.ldm_names import Rule, unet_rules
 from models.obs_diff.narrowing import differing_widths
 from models.tool import ToolError
 
 PREFIX = "model.diffusion_model."
-Rule = tuple[str, str]
-"""(pattern of a name in diffusers, original name). Parts that are joined say [0], [1]; "~" swaps halves."""
 
 _MLP = {"timestep_embedder": "time", "text_embedder": "vector", "guidance_embedder": "guidance"}
 
+# Parts that are joined say [0], [1]; "~" swaps halves.
 FLUX: tuple[Rule, ...] = (
     *(
         (rf"time_text_embed\.{ours}\.linear_{number}", f"{theirs}_in.{end}_layer")
@@ -97,15 +97,19 @@ SD3: tuple[Rule, ...] = (
     (r"transformer_blocks\.(\d+)\.ff_context\.net\.0\.proj", r"joint_blocks.\1.context_block.mlp.fc1"),
     (r"transformer_blocks\.(\d+)\.ff_context\.net\.2", r"joint_blocks.\1.context_block.mlp.fc2"),
 )
-TABLES: dict[str, Sequence[Rule]] = {"FluxTransformer2DModel": FLUX, "SD3Transformer2DModel": SD3}
+TABLES: dict[str, Callable[[Any], Sequence[Rule]]] = {
+    "FluxTransformer2DModel": lambda denoiser: FLUX,
+    "SD3Transformer2DModel": lambda denoiser: SD3,
+    "UNet2DConditionModel": unet_rules,
+}
 
 
 def export_single_file(denoiser: Any, path: Path, metadata: Mapping[str, str] | None = None) -> int:
     """Write a denoiser's weights with their original names; gives the number of tensors.
 
     Raises:
-        ToolError: there are no original names for this class, layers were narrowed, `path` is there already
-            or cannot be written.
+        ToolError: there are no original names for this class or one of its layers, layers were narrowed,
+            `path` is there already or cannot be written.
     """
     import torch
     from safetensors import SafetensorError
@@ -138,16 +142,20 @@ def export_single_file(denoiser: Any, path: Path, metadata: Mapping[str, str] | 
 
 
 def original_weights(denoiser: Any) -> dict[str, Any]:
-    """The state of a denoiser by the original names."""
+    """The state of a denoiser by the original names.
+
+    Raises:
+        ToolError: a layer has none.
+    """
     import torch
 
-    table = TABLES[type(denoiser).__name__]
-    last = f"transformer_blocks.{len(denoiser.transformer_blocks) - 1}.norm1_context.linear"
+    table = TABLES[type(denoiser).__name__](denoiser)
+    # The last adaptive norms hold scale and shift the other way round.
+    last = f"transformer_blocks.{len(denoiser.transformer_blocks) - 1}" if table is SD3 else ""
     parts: dict[str, dict[int, Any]] = {}
     for name, tensor in denoiser.state_dict().items():
         theirs = _rename(name, table)
-        # The last adaptive norms hold scale and shift the other way round.
-        swapped = theirs.endswith("~") or (table is SD3 and name.rpartition(".")[0] == last)
+        swapped = theirs.endswith("~") or name.startswith(f"{last}.norm1_context.linear.")
         layer, _, part = theirs.rstrip("~").partition("[")
         end = name.rpartition(".")[2] if not _whole(name, table) else ""
         key = f"{layer}.{end}" if end else layer

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from models.obs_diff.inverse import Inverse, invert, relative_error
+from models.obs_diff.inverse import Inverse, invert, relative_errors
 from models.tool import ToolError
 
 CountRule = Literal["official", "exact"]
@@ -60,14 +60,11 @@ def prune_unstructured(
     def choose(scores: torch.Tensor, start: int) -> torch.Tensor:
         nonlocal done
         if count_rule == "official":
-            ordered = scores.flatten().sort().values
-            return scores <= ordered[int(scores.numel() * sparsity)]
+            return scores <= scores.flatten().kthvalue(int(scores.numel() * sparsity) + 1).values
         # Shares are rounded over the whole layer, so that blocks do not add up their fractions.
         count = round(rows * min(columns, start + scores.shape[1]) * sparsity) - done
         done += count
-        mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-        mask[scores.flatten().argsort(stable=True)[:count]] = True
-        return mask.view_as(scores)
+        return smallest(scores, count)
 
     inverse = inverse or invert(hessian, damping, name)
     return _sweep(weight, hessian, inverse, block_size, choose, None)
@@ -111,6 +108,17 @@ def check_sparsity(sparsity: float) -> None:
         raise ToolError(f"sparsity is {sparsity}: use a share between 0 and 1, such as 0.3")
 
 
+def smallest(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """Mask of the `count` smallest; of equals the first ones."""
+    if not count:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    limit = scores.flatten().kthvalue(count).values  # far cheaper than sorting
+    mask = scores < limit
+    ties = (scores == limit).flatten().nonzero().flatten()
+    mask.view(-1)[ties[: count - int(mask.sum())]] = True
+    return mask
+
+
 def _sweep(
     weight: torch.Tensor,
     hessian: torch.Tensor,
@@ -127,29 +135,28 @@ def _sweep(
     losses = work.new_zeros(len(work))
     for start in range(0, work.shape[1], block_size):
         end = min(start + block_size, work.shape[1])
-        block, own = work[:, start:end].clone(), upper[start:end, start:end]
-        errors = torch.zeros_like(block)
+        own, chosen = upper[start:end, start:end], mask[:, start:end]
+        block = work[:, start:end].T.contiguous()  # a column at a time is then one piece of memory
+        costs = own.diagonal()[:, None] ** 2
         if choose is not None:
-            mask[:, start:end] = choose(block**2 / own.diagonal() ** 2, start)
+            chosen[:] = choose((block**2 / costs).T.contiguous(), start)
+        errors = torch.zeros_like(block)
         for j in range(end - start):
             if group is not None and j % group[1] == 0:
                 part = slice(j, j + group[1])
-                scores = block[:, part] ** 2 / own.diagonal()[part] ** 2
-                taken = scores.topk(group[0], dim=1, largest=False).indices
-                mask[:, start + j : start + j + group[1]].scatter_(1, taken, True)
-            gone = mask[:, start + j]
-            error = torch.where(gone, block[:, j], 0.0) / own[j, j]
-            block[:, j:] -= error[:, None] * own[j, j:]
-            block[gone, j] = 0
-            errors[:, j] = error
-            losses += error**2 / 2
-        work[:, start:end] = block
-        work[:, end:] -= errors @ upper[start:end, end:]
-    before = weight.to(hessian).masked_fill(mask, 0)
+                taken = (block[part] ** 2 / costs[part]).topk(group[0], dim=0, largest=False).indices
+                chosen[:, part].scatter_(1, taken.T, True)
+            torch.mul(block[j] / own[j, j], chosen[:, j], out=errors[j])
+            block[j + 1 :].addr_(own[j, j + 1 :], errors[j], alpha=-1)
+        losses += (errors**2).sum(0) / 2
+        work[:, start:end] = block.T.masked_fill(chosen, 0)
+        work[:, end:] -= errors.T @ upper[start:end, end:]
+    plain = weight.to(hessian).masked_fill(mask, 0)
+    before, after = relative_errors(weight, (plain, work), hessian)
     return PrunedWeights(
         weight=work.to(weight.dtype) if weight.dtype != work.dtype else work,
         mask=mask,
         row_losses=losses,
-        error_before=relative_error(weight, before, hessian),
-        error=relative_error(weight, work, hessian),
+        error_before=before,
+        error=after,
     )
