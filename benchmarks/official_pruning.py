@@ -86,7 +86,7 @@ class RunningHessian(LayerHessian):
     @property
     def matrix(self) -> torch.Tensor:
         """H, (in_features, in_features)."""
-        return cast(torch.Tensor, self._sum)
+        return self._sum  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def sweep(
