@@ -66,6 +66,7 @@ def test_shipped_weights_are_whole_and_name_their_words():
 def test_missing_truncated_and_altered_weights_are_told_apart(tmp_path, monkeypatch):
     weights = _copy_weights(tmp_path / "weights", monkeypatch)
     shutil.rmtree(weights / "judge")
+    shutil.rmtree(weights / "depth")
     cut = next((weights / "painter" / "transformer").glob("*.safetensors"))
     cut.write_bytes(cut.read_bytes()[:-100])
     altered = weights / "critic" / "model.safetensors"
@@ -74,10 +75,11 @@ def test_missing_truncated_and_altered_weights_are_told_apart(tmp_path, monkeypa
     altered.write_bytes(content)
     problems: list[str] = []
     states = {part.name: part.state for part in find_weights(problems)}
-    assert states == {"painter": "damaged", "critic": "damaged", "judge": "missing"}
+    assert states == {"painter": "damaged", "critic": "damaged", "judge": "missing", "depth": "missing"}
     assert any(str(cut) in problem and "promises" in problem for problem in problems)
     assert any(str(altered) in problem and "not the file that was shipped" in problem for problem in problems)
     assert any("judge" in problem and "train embedded --part judge" in problem for problem in problems)
+    assert any("depth" in problem and "`maulstick train depth`" in problem for problem in problems)
 
 
 def test_the_layout_is_the_one_that_runs_use(tmp_path):
