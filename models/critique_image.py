@@ -15,7 +15,7 @@ from models.artifact import ArtifactRef
 from models.backends import BYTES_PER_VALUE, WEIGHTS
 from models.perception import Perceiver, Perception
 from models.threads import fixed_threads
-from models.tool import Progress, Tool, ToolContext, ToolError
+from models.tool import Progress, Tool, ToolContext
 from models.weights import check_folder
 
 PerceiverName = Literal["critic", "judge"]
@@ -85,12 +85,7 @@ class CritiqueImage(Tool[CritiqueRequest, CritiqueResult, Perceiver]):
         with fixed_threads(1):
             for request in requests:
                 context.check_cancelled()
-                try:
-                    picture = context.artifacts.load_image(request.picture)
-                except LookupError as error:
-                    raise ToolError(
-                        f"no picture is stored under {request.picture.sha256}: {error}"
-                    ) from error
+                picture = context.load_picture(request.picture)
                 results.append(CritiqueResult(perception=model.perceive([picture])[0]))
                 context.report(Progress(done=len(results), total=len(requests), unit="picture"))
         return results

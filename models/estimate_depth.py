@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.artifact import ArtifactRef
 from models.backends import BYTES_PER_VALUE
 from models.depth_request import DepthRequest, DepthResult
 from models.threads import fixed_threads
@@ -23,13 +22,11 @@ from models.weights import check_pipeline
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL import Image
 
     Depths = NDArray[np.float32]
 
 EMBEDDED = "embedded"
 WEIGHTS = Path(__file__).parent / "embedded" / "weights" / "depth"
-LEVELS = 65535
 
 
 class DepthCard(BaseModel):
@@ -147,7 +144,7 @@ def _survey(
     from models.pixel_perfect_depth.pictures import check_picture
 
     began = time.perf_counter()
-    picture = check_picture(_load(request.picture, context), request.picture.sha256[:12])
+    picture = check_picture(context.load_picture(request.picture), request.picture.sha256[:12])
 
     def watch(_pipeline: Any, step: int, steps: int) -> None:
         context.check_cancelled()
@@ -171,13 +168,6 @@ def _survey(
     if not np.isfinite(depth).all():
         raise ToolError(f"{model.name} gave depths that are no numbers for {request.picture.sha256}")
     return _store(model, request, context, depth, began)
-
-
-def _load(ref: ArtifactRef, context: ToolContext) -> "Image.Image":
-    try:
-        return context.artifacts.load_image(ref)
-    except LookupError as error:
-        raise ToolError(f"no picture is stored under {ref.sha256}: {error}") from error
 
 
 def _store(

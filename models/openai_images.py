@@ -170,10 +170,7 @@ def _size(endpoint: Endpoint, request: GenerateRequest) -> str | None:
 
 def _file(request: GenerateRequest, context: ToolContext) -> tuple[str, bytes, str]:
     assert request.edit_of is not None
-    try:
-        picture = context.artifacts.load_image(request.edit_of)
-    except LookupError as error:
-        raise ToolError(f"no picture is stored under {request.edit_of.sha256}: {error}") from error
+    picture = context.load_picture(request.edit_of)
     buffer = BytesIO()
     picture.save(buffer, "PNG")
     return "picture.png", buffer.getvalue(), "image/png"

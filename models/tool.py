@@ -9,9 +9,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
+from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from models.artifact import ArtifactStore
+from models.artifact import ArtifactRef, ArtifactStore
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 ResultT = TypeVar("ResultT", bound=BaseModel)
@@ -65,6 +66,17 @@ class ToolContext:
     """Tells everyone waiting for this batch how far it is."""
     check_cancelled: Callable[[], None]
     """Raises ToolCancelled once nobody waits for the batch any more. Call it between steps."""
+
+    def load_picture(self, ref: ArtifactRef) -> Image.Image:
+        """A stored picture.
+
+        Raises:
+            ToolError: it is not in the store.
+        """
+        try:
+            return self.artifacts.load_image(ref)
+        except LookupError as error:
+            raise ToolError(f"no picture is stored under {ref.sha256}: {error}") from error
 
 
 class Tool(ABC, Generic[RequestT, ResultT, ModelT]):

@@ -203,10 +203,7 @@ def _quantised(bits: Bits | None) -> dict[str, Any]:
 
 
 def _load(ref: Any, side: int, context: ToolContext) -> Image.Image:
-    try:
-        picture = context.artifacts.load_image(ref)
-    except LookupError as error:
-        raise ToolError(f"no picture is stored under {ref.sha256}: {error}") from error
+    picture = context.load_picture(ref)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     try:
         from qwen_vl_utils import fetch_image  # pyright: ignore[reportMissingImports]

@@ -5,7 +5,6 @@ layers is then calibrated by playing the calls again: blocks before it give what
 after it do not run.
 """
 
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 
 from models.obs_diff.hooks import Hooks
 from models.tool import ToolError
+from models.whole_file import whole_file
 
 Placement = Literal["memory", "disk"]
 
@@ -238,15 +238,11 @@ def write_atomically(value: Any, path: Path) -> None:
     Raises:
         ToolError: it could not be written.
     """
-    new = path.with_suffix(f".{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(value, new)
-        os.replace(new, path)
+        with whole_file(path) as new:
+            torch.save(value, new)
     except (OSError, RuntimeError) as error:  # torch tells of a full disk by the latter
         raise ToolError(f"{path} could not be written (is the disk full?): {error}") from error
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _on(value: Any, denoiser: Any) -> Any:

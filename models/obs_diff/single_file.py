@@ -4,16 +4,15 @@ Tables say how a layer of diffusers is called there; what diffusers splits, such
 is joined again. Source: the names in Black Forest Labs' and Stability's checkpoints, as diffusers reads them.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from models.obs_diff.ldm_names import Rule, unet_rules
 from models.obs_diff.narrowing import differing_widths
 from models.tool import ToolError
+from models.whole_file import whole_file
 
 PREFIX = "model.diffusion_model."
 
@@ -128,16 +127,11 @@ def export_single_file(denoiser: Any, path: Path, metadata: Mapping[str, str] | 
     if path.exists():
         raise ToolError(f"{path} is there already: name another file, or remove it")
     tensors = {PREFIX + name: tensor for name, tensor in original_weights(denoiser).items()}
-    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, new, metadata={"format": "pt", **(metadata or {})})
-        os.replace(new, path)
+        with whole_file(path) as new:
+            save_file(tensors, new, metadata={"format": "pt", **(metadata or {})})
     except (OSError, SafetensorError) as error:
         raise ToolError(f"{path} could not be written: {error}") from error
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
     return len(tensors)
 
 

@@ -33,8 +33,3 @@ def _normalise_one(log: Tensor, valid: Tensor, number: int) -> Tensor:
     if high - low < 1e-6:
         high = low + 1e-6
     return ((log - low) / (high - low)).clamp(-0.5, 1.0) - 0.5
-
-
-def metric(relative: Tensor, scale: float, shift: float) -> Tensor:
-    """Depth of a relative one in about 0..1: exp(scale * relative + shift) - 1."""
-    return torch.exp(scale * relative + shift) - 1
