@@ -23,6 +23,9 @@ CLEAR_POSITION = 0.2
 scenes.
 """
 
+APART = 0.4
+"""World units by which distances have to differ for one thing to be in front of another."""
+
 _ATTRIBUTES: tuple[tuple[Literal["colour", "pattern", "size"], float], ...] = (
     ("colour", 2.0),
     ("pattern", 1.0),
@@ -114,13 +117,12 @@ def relation_margin(a: Seen, predicate: Predicate, b: Seen) -> float:
     """How clearly `a` stands in `predicate` to `b`: positive when it does, larger is clearer.
 
     Left, right, above and below follow GenEval's rule (centre offset, less a tenth of both extents, divided
-    by the unrevised offset's length, against one half). Before and behind compare distances against 0.4 world
-    units.
+    by the unrevised offset's length, against one half). Before and behind compare distances against `APART`.
     """
     if predicate == "in front of":
-        return b.distance - a.distance - 0.4
+        return b.distance - a.distance - APART
     if predicate == "behind":
-        return a.distance - b.distance - 0.4
+        return a.distance - b.distance - APART
     ox = (a.box[0] + a.box[2] - b.box[0] - b.box[2]) / 2
     oy = (a.box[1] + a.box[3] - b.box[1] - b.box[3]) / 2
     slack_x = 0.1 * (a.box[2] - a.box[0] + b.box[2] - b.box[0])

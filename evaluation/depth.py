@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from evaluation.lines import append_line, read_lines
 from graphs.seeds import derive_seed
 from models.pixel_perfect_depth.alignment import Alignment, AlignmentError, Floats, align
 from models.pixel_perfect_depth.datasets import DepthDataset, Sample
@@ -102,15 +103,7 @@ class DepthRows:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[str, DepthRow] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            return
-        text = path.read_text("utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            # The process died while it wrote its last line; that row will be made again.
-            path.write_text(whole, "utf-8")
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(read_lines(path), 1):
             try:
                 row = DepthRow.model_validate_json(line)
             except ValidationError as error:
@@ -122,8 +115,7 @@ class DepthRows:
 
     def add(self, row: DepthRow) -> None:
         """Keep a row, on disk first."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(row.model_dump_json() + "\n")
+        append_line(self.path, row.model_dump_json())
         self.rows[row.name] = row
 
 

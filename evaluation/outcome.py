@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from evaluation.lines import append_line, read_lines
 from models.artifact import ArtifactRef
 
 
@@ -42,21 +43,13 @@ class Rows:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[tuple[str, str], Outcome] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            text = path.read_text("utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:
-                # The process died while it wrote its last line; that row will be made again.
-                path.write_text(whole, "utf-8")
-            for line in whole.splitlines():
-                row = Outcome.model_validate_json(line)
-                self.rows[row.case, row.arm] = row
+        for line in read_lines(path):
+            row = Outcome.model_validate_json(line)
+            self.rows[row.case, row.arm] = row
 
     def add(self, row: Outcome) -> None:
         """Keep a row, on disk first."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(row.model_dump_json() + "\n")
+        append_line(self.path, row.model_dump_json())
         self.rows[row.case, row.arm] = row
 
     def of_arm(self, arm: str) -> dict[str, Outcome]:

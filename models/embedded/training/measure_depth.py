@@ -15,7 +15,7 @@ import torch
 
 from diorama.draws import Family
 from diorama.render import render, seen
-from diorama.truth import Seen
+from diorama.truth import APART, Seen
 from diorama.vocabulary import load_vocabulary
 from models.embedded.perception import Perceiver
 from models.embedded.training.accuracy import find_things
@@ -27,10 +27,6 @@ from models.pixel_perfect_depth.alignment import AlignmentError, align
 from models.pixel_perfect_depth.geometry import Intrinsics
 from models.pixel_perfect_depth.metrics import depth_errors, edge_chamfer
 from models.pixel_perfect_depth.regions import region_depths
-
-APART = 0.4
-"""World units that two things' distances differ by at least to be in front of and behind each other (see
-`diorama.truth.relation_margin`)."""
 
 
 @dataclass(slots=True)
