@@ -14,6 +14,7 @@ from agents.evidence import Question
 from models.artifact import ArtifactRef
 from models.depth_request import DepthRequest, DepthResult
 from models.perception import Perception
+from models.pixel_perfect_depth.regions import within_picture
 
 DEEP = ("in front of", "behind")
 """Relations that only distances decide."""
@@ -46,7 +47,7 @@ async def measure_distances(
     """
     if len(perception.things) < 2:
         return perception
-    boxes = tuple(_inside(thing.box) for thing in perception.things)
+    boxes = tuple(within_picture(thing.box) for thing in perception.things)
     request = DepthRequest(picture=picture, model=model, regions=boxes)
     result = DepthResult.model_validate(await executor.submit("estimate_depth", request))
     things = tuple(
@@ -54,9 +55,3 @@ async def measure_distances(
         for thing, relative in zip(perception.things, result.regions, strict=True)
     )
     return perception.model_copy(update={"things": things})
-
-
-def _inside(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """The part of a box that lies in the picture; a detector's may stand out."""
-    left, top, right, bottom = (min(max(side, 0.0), 1.0) for side in box)
-    return left, top, right, bottom

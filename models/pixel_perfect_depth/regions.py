@@ -39,6 +39,12 @@ def region_depths(depth: NDArray[np.floating], boxes: Sequence[Box]) -> list[flo
     return found
 
 
+def within_picture(box: Box) -> Box:
+    """The part of a box that lies in the picture; a detector's may stand out."""
+    left, top, right, bottom = (min(max(side, 0.0), 1.0) for side in box)
+    return left, top, right, bottom
+
+
 def _middle(box: Box) -> Box:
     left, top, right, bottom = box
     across, down = (right - left) * (1 - MIDDLE) / 2, (bottom - top) * (1 - MIDDLE) / 2

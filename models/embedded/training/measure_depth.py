@@ -26,7 +26,7 @@ from models.perception import Perception
 from models.pixel_perfect_depth.alignment import AlignmentError, align
 from models.pixel_perfect_depth.geometry import Intrinsics
 from models.pixel_perfect_depth.metrics import depth_errors, edge_chamfer
-from models.pixel_perfect_depth.regions import region_depths
+from models.pixel_perfect_depth.regions import region_depths, within_picture
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ def _judge_depth(figures: DepthFigures, relative: np.ndarray, true: np.ndarray, 
 def _judge_pairs(
     figures: DepthFigures, relative: np.ndarray, card: DepthCard, truth: list[Seen], report: Perception
 ) -> None:
-    boxes = [_inside(thing.box) for thing in report.things]
+    boxes = [within_picture(thing.box) for thing in report.things]
     depths = region_depths(relative, boxes)
     found = dict(find_things(report.things, truth)[0])
     for one, other in combinations(range(len(truth)), 2):
@@ -144,11 +144,6 @@ def _judge_pairs(
         if _place(apart):
             figures.ordered.append((measured > 0) == (apart > 0))
             figures.guessed.append((guessed > 0) == (apart > 0))
-
-
-def _inside(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    left, top, right, bottom = (min(max(side, 0.0), 1.0) for side in box)
-    return left, top, right, bottom
 
 
 def _metric(card: DepthCard, relative: float) -> float:
