@@ -17,7 +17,9 @@ from serving.home import DataFolder, check_writable
 Degrade = Callable[[Any], Any]
 """uint8 pictures in, what an autoencoder makes of them out."""
 
-PARTS = ("autoencoder", "decoder", "critic", "judge", "painter")
+PARTS = ("autoencoder", "decoder", "critic", "judge", "painter", "tuning")
+PAINTING = ("painter", "tuning")
+"""The parts that train a painter, which can be compiled and shared between processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,10 @@ def train_part(
         raise UserError(
             "--reread goes with --part painter and --start: who starts from nothing learns to read anyway"
         )
-    if compiled and part != "painter":
-        raise UserError(f"--compile goes only with --part painter, not {part}")
-    if processes > 1 and part != "painter":
-        raise UserError(f"--processes goes only with --part painter, not {part}")
+    if compiled and part not in PAINTING:
+        raise UserError(f"--compile goes only with --part painter or tuning, not {part}")
+    if processes > 1 and part not in PAINTING:
+        raise UserError(f"--processes goes only with --part painter or tuning, not {part}")
     devices = choose_devices(settings.device)
     device = find_devices()[0] if devices == "auto" else devices[0]
     if processes > 1 and device != "cpu":
@@ -94,15 +96,23 @@ def train_part(
 
 
 def _check_start(part: str, start: Path | None) -> None:
-    files = {"painter": "model_index.json", "autoencoder": "config.json", "decoder": "config.json"}
+    files = {
+        "painter": "model_index.json",
+        "tuning": "model_index.json",
+        "autoencoder": "config.json",
+        "decoder": "config.json",
+    }
     if part == "decoder" and start is None:
         raise UserError(
             "--part decoder sharpens a trained autoencoder: name its folder (a painter's vae) with --start"
         )
+    if part == "tuning" and start is None:
+        raise UserError("--part tuning goes on from a trained painter: name its folder with --start")
     if start is not None and not (part in files and (start / files[part]).is_file()):
         raise UserError(
-            "--start takes the folder of a saved painter with --part painter, or of a saved autoencoder (a "
-            f"painter's vae, say) with --part autoencoder or decoder, not {start} with --part {part}"
+            "--start takes the folder of a saved painter with --part painter or tuning, or of a saved "
+            "autoencoder (a painter's vae, say) with --part autoencoder or decoder, not "
+            f"{start} with --part {part}"
         )
 
 
@@ -142,6 +152,13 @@ def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
                 from models.embedded.training.perception import train
 
                 train(order.part, order.profile, order.out, degrade=_degrade(order), **common)
+            case "tuning":
+                from models.embedded.training.team import train_together
+                from models.embedded.training.tuning import tune
+
+                assert order.start is not None  # checked with the command line
+                options = {"start": order.start, "compiled": compiled, **_eyes(order)}
+                train_together(processes, partial(tune, order.profile, order.out, **options, **common))
             case _:
                 from models.embedded.training.painter import train
                 from models.embedded.training.team import train_together

@@ -29,7 +29,8 @@ class SaidEdit(Said):
     quote: str
     replacement: str
     pattern: str
-    errors: list[int]
+    # In the schema alone, as below: small models left the list empty where their grammar let them.
+    errors: list[int] = Field(json_schema_extra={"minItems": 1})
 
 
 class SaidCandidate(Said):

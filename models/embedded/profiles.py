@@ -77,6 +77,32 @@ class PainterProfile:
     judged: int = 8
 
 
+@dataclass(frozen=True, slots=True)
+class GraderProfile:
+    """The length of the training of a grader, which a painter is tuned by."""
+
+    steps: int
+    batch: int
+    rate: float = 1.5e-3
+
+
+@dataclass(frozen=True, slots=True)
+class TuningProfile:
+    """How a painter is tuned by its own pictures: `sampled` steps with `guidance` make one, `batch` of them a
+    step, beside as many that keep the painter to the world. `graded` and `kept` weigh the two losses.
+    """
+
+    grader: GraderProfile
+    steps: int
+    batch: int
+    sampled: int = 8
+    guidance: float = 5.0
+    graded: float = 0.03
+    kept: float = 1.0
+    rate: float = 2e-4
+    look_every: int = 100
+
+
 AUTOENCODER: dict[ProfileName, AutoencoderProfile] = {
     "tiny": AutoencoderProfile("tiny", (8, 8, 16, 16), steps=30, batch=4),
     "cpu": AutoencoderProfile("cpu_names", (16, 32, 64, 96), steps=2200, batch=16),
@@ -111,15 +137,22 @@ PAINTER: dict[ProfileName, PainterProfile] = {
     ),
 }
 
+TUNING: dict[ProfileName, TuningProfile] = {
+    "tiny": TuningProfile(GraderProfile(steps=20, batch=8), steps=3, batch=4, sampled=2),
+    "cpu": TuningProfile(GraderProfile(steps=1500, batch=64), steps=700, batch=32),
+    "gpu": TuningProfile(GraderProfile(steps=6000, batch=512), steps=1500, batch=256),
+}
+
 
 def vocabulary_for(part: str, profile: ProfileName) -> str:
-    """What a profile teaches the "autoencoder", "decoder", "critic", "judge" or "painter"."""
+    """What a profile teaches the "autoencoder", "decoder", "critic", "judge", "painter" or "tuning"."""
     profiles = {
         "autoencoder": AUTOENCODER,
         "decoder": DECODER,
         "critic": CRITIC,
         "judge": JUDGE,
         "painter": PAINTER,
+        "tuning": PAINTER,
     }
     return profiles[part][profile].vocabulary
 

@@ -3,7 +3,8 @@ them.
 
 A shard holds `latents` fp16 (N, 16, 16, 16), normalised as Flux expects, and per token of the painter's 8x8
 grid the share of its pixels on any thing (`cover`, uint8 of 255) and the class of most of those (`shape`,
-`colour`; 255 for none), and the world's entry that the picture shows (`index`, int64).
+`colour`; 255 for none), the world's entry that the picture shows (`index`, int64), and the things in it
+(`things`, see `list_things`).
 """
 
 import os
@@ -16,6 +17,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from diorama.graph import MAX_THINGS
 from diorama.truth import Seen
 from diorama.vocabulary import Vocabulary
 from models.embedded.painter import encode
@@ -116,6 +118,7 @@ class LatentCache:
         return {
             "latents": z.half().cpu(),
             "index": torch.tensor(batch.indices),
+            "things": list_things(self.stream.vocabulary, batch.seen),
             **token_classes(self.stream.vocabulary, batch.ids.cpu().long(), batch.seen),
         }
 
@@ -146,6 +149,28 @@ def token_classes(words: Vocabulary, ids: Tensor, seen: Sequence[Sequence[Seen]]
         "shape": torch.where(here, shapes[row, winner], NONE).to(torch.uint8),
         "colour": torch.where(here, colours[row, winner], NONE).to(torch.uint8),
     }
+
+
+def list_things(words: Vocabulary, seen: Sequence[Sequence[Seen]]) -> Tensor:
+    """float32 (N, MAX_THINGS, 9): the classes of shape, colour, pattern and size, the box in fractions of the
+    picture, and the distance. The shape is -1 where there is no further thing, the colour NONE where no word
+    names it.
+    """
+    result = torch.full((len(seen), MAX_THINGS, 9), -1.0)
+    for row, things in enumerate(seen):
+        for place, thing in enumerate(things):
+            named = thing.colour in words.colour_names
+            result[row, place] = torch.tensor(
+                [
+                    words.shape_names.index(thing.shape),
+                    words.colour_names.index(str(thing.colour)) if named else NONE,
+                    words.pattern_names.index(thing.pattern),
+                    words.size_names.index(thing.size),
+                    *thing.box,
+                    thing.distance,
+                ]
+            )
+    return result
 
 
 def _claim(path: Path) -> bool:

@@ -175,7 +175,7 @@ def train(
         ForeignLatents, ForeignTraining: `out` holds the pictures or the training of something else, or
             `start` has other widths or more blocks.
     """
-    recipe = _recipe(profile, vocabulary)
+    recipe = recipe_of(profile, vocabulary)
     length = steps or recipe.steps
     if start is not None:
         check_sizes(start, recipe)
@@ -195,7 +195,7 @@ def train(
     if start is None:
         _learn_to_read(network, captions, recipe, out / "text", resume)
     else:
-        _go_on_from(start, network, captions, recipe, out / "text", reread=reread, resume=resume)
+        go_on_from(start, network, captions, recipe, out / "text", reread=reread, resume=resume)
     network.text_encoder.requires_grad_(False)
     network.pooled_encoder.requires_grad_(False)
     if compiled:
@@ -243,7 +243,8 @@ def train(
     return out / "painter"
 
 
-def _recipe(profile: ProfileName, vocabulary: str | None) -> PainterProfile:
+def recipe_of(profile: ProfileName, vocabulary: str | None) -> PainterProfile:
+    """The profile's sizes, for its own sub-vocabulary or another."""
     recipe = PAINTER[profile]
     return replace(recipe, vocabulary=vocabulary or recipe.vocabulary)
 
@@ -257,7 +258,7 @@ def export(profile: ProfileName, out: Path, autoencoder: Path, vocabulary: str |
     """
     state = torch.load(out / "training.pt", map_location="cpu", weights_only=True)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
-    recipe = _recipe(profile, vocabulary)
+    recipe = recipe_of(profile, vocabulary)
     folder = save_painter(build_pipeline(recipe, state["average"], vae), out / "painter")
     note_vocabulary(folder, recipe.vocabulary)
     return folder
@@ -283,7 +284,7 @@ def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
     return folder
 
 
-def _go_on_from(
+def go_on_from(
     start: Path,
     network: PainterTraining,
     captions: Captions,

@@ -1,0 +1,238 @@
+"""Recipe that tunes a painter by what its own pictures show.
+
+The velocity loss asks how well a picture is denoised that somebody else laid out. Here the painter samples
+from noise, in as many steps and with the guidance that it will be sampled with, a grader reads what came out,
+and the gradient of the grade goes back through all steps (DRaFT, arXiv 2309.17400, section 4.1; AlignProp,
+arXiv 2310.03739). The velocity loss stays beside it, so that the painter keeps to the world's pictures.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from diorama.draws import Family, available_families
+from diorama.vocabulary import load_vocabulary
+from diorama.wording import lexicon
+from diorama.world import World
+from models.embedded.painter import build_tokenizer, count_tokens
+from models.embedded.profiles import TUNING, ProfileName, TuningProfile
+from models.embedded.training import grader as grading
+from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
+from models.embedded.training.going_on import check_sizes
+from models.embedded.training.grades import graph_targets
+from models.embedded.training.latents import TOKENS, LatentCache
+from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
+from models.embedded.training.painter import (
+    FAMILY_WEIGHTS,
+    SEED,
+    SHIFT,
+    PainterTraining,
+    build_pipeline,
+    go_on_from,
+    losses,
+    recipe_of,
+    save_painter,
+)
+from models.embedded.training.samples import draw_samples
+from models.embedded.training.stream import PictureStream
+from models.embedded.training.taught import note_vocabulary
+from models.embedded.training.team import Team
+
+ASKED: dict[Family, float] = {
+    "single_object": 0.5,
+    "colors": 1.5,
+    "two_object": 1.5,
+    "counting": 2.0,
+    "position": 2.0,
+    "depth": 1.0,
+    "color_attr": 2.5,
+    "patterns": 1.0,
+    "dense": 1.0,
+    "free": 1.5,
+}
+"""Shares of the families among the prompts that the painter is graded on: more of what it gets wrong."""
+GRADED_NOISE = 0.35
+"""At most so much noise is added to a picture before it is graded. A grader that reads pictures alone can be
+pleased by what no eye sees."""
+
+LOUDEST = 0.05
+"""The largest norm of a picture's gradient, in weighted nats per unit of latent. Half of the pictures of a
+painter that knows its words have less than a third of it."""
+
+
+def sampling_times(steps: int, shift: float = SHIFT) -> Tensor:
+    """The noise shares (steps + 1,) from 1 to 0, as FluxPipeline takes them with a scheduler's `shift`."""
+    t = torch.linspace(1.0, 1.0 / steps, steps)
+    return torch.cat([shift * t / (1 + (shift - 1) * t), torch.zeros(1)])
+
+
+def sample(
+    network: PainterTraining,
+    noise: Tensor,
+    told: tuple[Tensor, Tensor],
+    untold: tuple[Tensor, Tensor],
+    times: Tensor,
+    guidance: float,
+) -> Tensor:
+    """Packed latents (N, 64, 64) painted from `noise` by Euler steps along `times`, with gradients.
+
+    What guidance adds takes no part in the gradient: a step is differentiated as if it were unguided. Guided,
+    the Jacobian of each step would be guidance times the one less the rest of the other, and their product
+    over all steps explodes.
+    """
+    x = noise
+    for now, then in pairwise(times.tolist()):
+        t = torch.full((len(x),), now, device=x.device)
+        velocity, _ = network.velocity(x, t, *told)
+        with torch.no_grad():
+            unguided, _ = network.velocity(x.detach(), t, *untold)
+        velocity = velocity + (guidance - 1) * (velocity.detach() - unguided)
+        x = x + (then - now) * velocity
+        if x.requires_grad:
+            x.register_hook(_bound)
+    return x
+
+
+def _bound(gradient: Tensor) -> Tensor:
+    """At most LOUDEST per picture: one that is wholly wrong would drown the others."""
+    norms = gradient.flatten(1).norm(dim=1).view(-1, 1, 1) * len(gradient)
+    return gradient * (LOUDEST / norms.clamp(min=LOUDEST))
+
+
+def unpack(tokens: Tensor) -> Tensor:
+    """Latents (N, 16, 16, 16) of tokens (N, 64, 64); the inverse of `painter.pack`."""
+    n = len(tokens)
+    grid = tokens.view(n, TOKENS, TOKENS, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return grid.reshape(n, -1, 2 * TOKENS, 2 * TOKENS)
+
+
+def tune(
+    profile: ProfileName,
+    out: Path,
+    *,
+    start: Path,
+    critic: Path | None = None,
+    judge: Path | None = None,
+    look_every: int | None = None,
+    vocabulary: str | None = None,
+    steps: int | None = None,
+    scenes: int | None = None,
+    resume: bool = True,
+    compiled: bool = False,
+    device: str = "cpu",
+) -> Path:
+    """Tune the painter saved in `start` and save what comes of it in `out/painter`; returns that folder.
+
+    Args:
+        profile: lengths; sizes are the painter profile's of this name.
+        out: receives latents/, grader/, training.pt, log.jsonl, samples/ and painter/.
+        start: folder of a trained painter.
+        critic: as for `painter.train`.
+        judge: as for `painter.train`.
+        look_every: as for `painter.train`.
+        vocabulary: as for `painter.train`.
+        steps: as for `painter.train`.
+        scenes: as for `painter.train`.
+        resume: as for `painter.train`.
+        compiled: as for `painter.train`; the grader is compiled too.
+        device: as for `painter.train`.
+
+    Raises:
+        ArtError, ForeignLatents, ForeignTraining: as `painter.train` does.
+    """
+    recipe, tuning = recipe_of(profile, vocabulary), TUNING[profile]
+    length = steps or tuning.steps
+    check_sizes(start, recipe)
+    words = load_vocabulary(recipe.vocabulary)
+    vae = AutoencoderKL.from_pretrained(start / "vae", local_files_only=True).eval()
+    possible: tuple[Family, ...] = (*available_families(words), "free")
+    stream = PictureStream(words, SEED, {family: FAMILY_WEIGHTS[family] for family in possible}, device)
+    cache = LatentCache(stream, out / "latents", scenes or recipe.scenes)
+    cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]
+    Team.here().wait()
+    data = {name: value.to(device) for name, value in cache.load().items()}
+    grader = grading.train(stream, data, out / "grader", tuning.grader, resume=resume, device=device)
+    torch.manual_seed(SEED)
+    network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
+    captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
+    go_on_from(start, network, captions, recipe, out / "text", reread=False, resume=resume)
+    network.text_encoder.requires_grad_(False)
+    network.pooled_encoder.requires_grad_(False)
+    if compiled:
+        network.transformer.compile()
+        grader.compile()
+    training = Training(network, optimisers(network, tuning.rate), out, decay=0.98)
+    if resume:
+        training.resume()
+    asked = World(words, SEED, weights={family: ASKED[family] for family in possible})
+    wishes = Captions(asked, captions.tokenizer, device)
+    times = sampling_times(tuning.sampled)
+
+    def loss_at(draw: int) -> Losses:
+        rng, noise = generator(SEED, draw, 3), torch_generator(SEED, draw, 3)
+        graded = grades(network, grader, wishes, times, tuning, rng, noise)
+        rows = torch.from_numpy(rng.integers(len(data["index"]), size=tuning.batch)).to(device)
+        kept = losses(network, captions, {name: value[rows] for name, value in data.items()}, rng, noise)
+        return {**graded, **{name: tuning.kept * value for name, value in kept.items()}}
+
+    def look(step: int) -> Mapping[str, float]:
+        return draw_samples(
+            build_pipeline(recipe, training.average.state, vae),
+            recipe.vocabulary,
+            critic,
+            out / "samples" / f"{step:07d}.png",
+            judge=judge,
+            judged=max(1, recipe.judged),
+            per_family=min(8, tuning.batch),
+            guidance=tuning.guidance,
+            steps=tuning.sampled,
+            device=device,
+        )
+
+    often = look_every or tuning.look_every
+    training.run(
+        length,
+        loss_at,
+        rate_at=lambda step: schedule(step, length, warmup=20),
+        every=min(20, often, length),
+        look=look,
+        look_every=often,
+    )
+    if training.team.leads:
+        save_painter(build_pipeline(recipe, training.average.state, vae), out / "painter")
+        note_vocabulary(out / "painter", recipe.vocabulary)
+    return out / "painter"
+
+
+def grades(
+    network: PainterTraining,
+    grader: grading.Grader,
+    wishes: Captions,
+    times: Tensor,
+    tuning: TuningProfile,
+    rng: np.random.Generator,
+    noise: torch.Generator,
+) -> Losses:
+    """What the grader misses in freshly painted pictures, by kind, as losses."""
+    indices = rng.integers(2**40, size=tuning.batch).tolist()
+    prompts = [
+        wishes.world.prompt(index, 0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)))
+        for index in indices
+    ]
+    with torch.no_grad():
+        told, untold = network.read(wishes.encode(prompts)), network.read(wishes.encode([""] * len(prompts)))
+    start = torch.randn(len(prompts), TOKENS**2, 64, generator=noise).to(told[0])
+    x = unpack(sample(network, start, told, untold, times, tuning.guidance))
+    t = torch.rand(len(x), generator=noise).to(x) * GRADED_NOISE
+    e = torch.randn(x.shape, generator=noise).to(x)
+    at = t.view(-1, 1, 1, 1)
+    wanted = graph_targets([wishes.world.graph(index) for index in indices], wishes.world.vocabulary)
+    graded = grader.grade(
+        (1 - at) * x + at * e, t, {name: value.to(x.device) for name, value in wanted.items()}
+    )
+    return {f"missed_{name}": tuning.graded * value.mean() for name, value in graded.items()}
