@@ -21,7 +21,7 @@ SIDE = 256
 """Pixels of a sketch's longer side, at least; latents are coarser."""
 _RIDGE = 1e-4
 _MEMORY = 8
-"""Pictures that the map goes by: those before count less and less."""
+"""Pictures that the map goes by: up to so many count alike, those before less and less."""
 
 
 @dataclass(slots=True)
@@ -31,9 +31,16 @@ class ColourMap:
     weights: NDArray[Any] | None = None
     """(channels + 1, 3); None before the first pair."""
     _products: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
+    _seen: int = 0
 
-    def learn(self, latents: NDArray[np.float32], picture: NDArray[np.float32]) -> None:
-        """Take in one pair: latents (channels, h, w) and the picture (H, W, 3) that they decode to."""
+    def learn(
+        self, latents: NDArray[np.float32], picture: NDArray[np.float32], *, finished: bool = True
+    ) -> None:
+        """Take in one pair: latents (channels, h, w) and the picture (H, W, 3) that they decode to.
+
+        One that is not finished serves until one is, and is forgotten then: early latents decode to other
+        colours.
+        """
         channels, height, width = latents.shape
         small = Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8))
         colours = np.asarray(small.resize((width, height), Image.Resampling.BOX), np.float64) / 255
@@ -42,9 +49,11 @@ class ColourMap:
             known.T @ known / len(known),
             known.T @ colours.reshape(-1, 3) / len(known),
         ]
-        if self._products:
-            pair = [old + (new - old) / _MEMORY for old, new in zip(self._products, pair, strict=True)]
-        self._products = pair
+        if finished:
+            self._seen = min(self._seen + 1, _MEMORY)
+            if self._products:
+                pair = [old + (new - old) / self._seen for old, new in zip(self._products, pair, strict=True)]
+            self._products = pair
         self.weights = np.linalg.solve(pair[0] + _RIDGE * np.eye(channels + 1), pair[1])
 
     def paint(self, latents: NDArray[np.float32]) -> Image.Image:
@@ -112,7 +121,7 @@ class Sketcher:
             return ()
         clean = self.unpacked((b_before * latents - b * before) / divisor)
         if self.colours.weights is None:
-            self.colours.learn(clean[0].float().cpu().numpy(), self._decode(clean[:1]))
+            self.colours.learn(clean[0].float().cpu().numpy(), self._decode(clean[:1]), finished=False)
         return tuple(
             Sketch(prompt=prompt, seed=seed, step=step, png=_png(self.colours.paint(row)))
             for (prompt, seed), row in zip(self.names, clean.float().cpu().numpy(), strict=True)
