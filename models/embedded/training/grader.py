@@ -18,11 +18,20 @@ from diorama.graph import MAX_THINGS
 from diorama.vocabulary import Vocabulary
 from models.embedded.painter import LATENT_CHANNELS
 from models.embedded.profiles import GraderProfile
-from models.embedded.training.grades import IGNORED, PREDICATES, scene_targets, setting_targets
+from models.embedded.training.grades import scene_targets, setting_targets
 from models.embedded.training.latents import NONE, TOKENS
-from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
+from models.embedded.training.loop import (
+    IGNORED,
+    Losses,
+    Training,
+    generator,
+    optimisers,
+    schedule,
+    torch_generator,
+)
 from models.embedded.training.precision import mixed
 from models.embedded.training.stream import PictureStream
+from models.embedded.training.text import PREDICATES
 
 SEED = 505
 WAVES = 16

@@ -11,19 +11,17 @@ IGNORED wherever there is nothing to read, or nothing was wished.
 """
 
 from collections.abc import Sequence
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from diorama.graph import Predicate, SceneGraph
+from diorama.graph import SceneGraph
 from diorama.truth import APART
 from diorama.vocabulary import Vocabulary
 from models.embedded.training.latents import NONE
 from models.embedded.training.loop import IGNORED
 from models.embedded.training.stream import PictureStream
-
-PREDICATES: tuple[Predicate, ...] = get_args(Predicate)
+from models.embedded.training.text import PREDICATES
 
 
 def scene_targets(things: Tensor, words: Vocabulary) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor, nn
 
-from diorama.draws import Family, available_families
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import lexicon
 from diorama.world import World
@@ -33,7 +32,7 @@ from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, Profi
 from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.going_on import Finished, check_sizes, fit_inlets
-from models.embedded.training.latents import NONE, TOKENS, LatentCache
+from models.embedded.training.latents import NONE, TOKENS
 from models.embedded.training.loop import (
     Losses,
     Training,
@@ -42,14 +41,12 @@ from models.embedded.training.loop import (
     schedule,
     torch_generator,
 )
+from models.embedded.training.painters_world import SEED, open_latents
 from models.embedded.training.precision import mixed
 from models.embedded.training.samples import draw_samples
-from models.embedded.training.stream import PictureStream
 from models.embedded.training.taught import note_vocabulary
-from models.embedded.training.team import Team
 from models.embedded.training.text import TextReader, graph_targets, lean_heads
 
-SEED = 404
 THING_WEIGHT = 2.0
 """How much more a token weighs where the network itself expects a thing.
 
@@ -57,20 +54,6 @@ Only what the network sees may decide the weight. Weighing by where things reall
 its first 112,000 pictures, makes the best velocity one that shows more things than there are: E[w v] / E[w]
 instead of E[v]. The painter crowded its scenes.
 """
-FAMILY_WEIGHTS: dict[Family, float] = {
-    "single_object": 1.5,
-    "colors": 1.5,
-    "two_object": 2.0,
-    "counting": 2.0,
-    "position": 2.0,
-    "depth": 0.75,
-    "color_attr": 2.0,
-    "patterns": 0.5,
-    "dense": 0.5,
-    "free": 1.0,
-}
-"""Shares of the families. With few single things among many crowded scenes a painter learns to crowd: after
-96,000 pictures of the world's own mix it painted what was asked, and too much of it."""
 TIME_MEAN, TIME_SPREAD = 0.9, 1.1
 """Of the logit of the noise share. What stands where, and in which colour, is decided above t = 0.9, where a
 sampler of 12 steps makes its first three. With a mean of 0.3, three pictures of a hundred were trained there:
@@ -106,6 +89,11 @@ class PainterTraining(nn.Module):
 
     def _keep_hidden(self, _module: nn.Module, _inputs: object, outputs: tuple[Tensor, Tensor]) -> None:
         self._hidden = outputs[1]
+
+    def freeze_encoders(self) -> None:
+        """Let the encoders be as they are while the transformer learns."""
+        self.text_encoder.requires_grad_(False)
+        self.pooled_encoder.requires_grad_(False)
 
     def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Word vectors (N, T, width) and prompt vectors (N, width) of token ids (N, T), as the pipeline
@@ -182,13 +170,7 @@ def train(
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
     tokenizer = build_tokenizer(lexicon(), lexicon(words))
-    possible = (*available_families(words), "free")
-    weights: dict[Family, float] = {family: FAMILY_WEIGHTS[family] for family in possible}
-    stream = PictureStream(words, SEED, weights, device)
-    cache = LatentCache(stream, out / "latents", scenes or recipe.scenes)
-    cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]
-    team = Team.here()
-    team.wait()
+    stream, cache = open_latents(words, vae, out / "latents", scenes or recipe.scenes, device)
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
     captions = Captions(stream.world, tokenizer, device)
@@ -196,8 +178,7 @@ def train(
         _learn_to_read(network, captions, recipe, out / "text", resume)
     else:
         go_on_from(start, network, captions, recipe, out / "text", reread=reread, resume=resume)
-    network.text_encoder.requires_grad_(False)
-    network.pooled_encoder.requires_grad_(False)
+    network.freeze_encoders()
     if compiled:
         network.transformer.compile()
     training = Training(
@@ -237,9 +218,8 @@ def train(
 
     often = look_every or recipe.look_every
     training.run(length, loss_at, rate_at=rate_at, every=min(200, often, length), look=look, look_every=often)
-    if team.leads:
-        save_painter(build_pipeline(recipe, training.average.state, vae), out / "painter")
-        note_vocabulary(out / "painter", recipe.vocabulary)
+    if training.team.leads:
+        save_average(recipe, training.average.state, vae, out / "painter")
     return out / "painter"
 
 
@@ -259,7 +239,14 @@ def export(profile: ProfileName, out: Path, autoencoder: Path, vocabulary: str |
     state = torch.load(out / "training.pt", map_location="cpu", weights_only=True)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
     recipe = recipe_of(profile, vocabulary)
-    folder = save_painter(build_pipeline(recipe, state["average"], vae), out / "painter")
+    return save_average(recipe, state["average"], vae, out / "painter")
+
+
+def save_average(
+    recipe: PainterProfile, average: Mapping[str, Tensor], vae: AutoencoderKL, folder: Path
+) -> Path:
+    """Save averaged weights as a painter that says which words it was taught; returns `folder`."""
+    save_painter(build_pipeline(recipe, average, vae), folder)
     note_vocabulary(folder, recipe.vocabulary)
     return folder
 
@@ -345,6 +332,13 @@ def pack(latents: Tensor) -> Tensor:
     """Latents (N, 16, 16, 16) to tokens (N, 64, 64), two by two cells each, in FluxPipeline's order."""
     n, c, h, w = latents.shape
     return latents.view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(n, h * w // 4, c * 4)
+
+
+def unpack(tokens: Tensor) -> Tensor:
+    """Latents (N, 16, 16, 16) of tokens (N, 64, 64); the inverse of `pack`."""
+    n = len(tokens)
+    grid = tokens.view(n, TOKENS, TOKENS, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return grid.reshape(n, -1, 2 * TOKENS, 2 * TOKENS)
 
 
 def _draw_reading(world: World, rng: np.random.Generator, count: int) -> list[int]:

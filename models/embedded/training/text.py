@@ -17,8 +17,8 @@ from transformers.models.t5.modeling_t5 import T5Block, T5LayerSelfAttention
 
 from diorama.graph import INVERSE, MAX_THINGS, Predicate, SceneGraph
 from diorama.vocabulary import Vocabulary
+from models.embedded.training.loop import IGNORED
 
-IGNORE = -100
 PREDICATES: tuple[Predicate, ...] = get_args(Predicate)
 LEANINGS = ((-1, 1.0), (1, 1.0), (-1, 0.25))
 """Of T5's first heads at the start: the side of a word that a head reads, and how much its interest falls per
@@ -78,7 +78,7 @@ class TextReader(nn.Module):
         result = {name: _cross_entropy(head(found), wanted[name]) for name, head in self.heads.items()}
         shapes = found.shape[1]
         # Only of pairs that are in the graph: 86 shapes have 7,396, and all but a few are ignored.
-        row, a, b = (wanted["relation"] != IGNORE).nonzero(as_tuple=True)
+        row, a, b = (wanted["relation"] != IGNORED).nonzero(as_tuple=True)
         related = self.relation(self.subject(found)[row, a], self.object(found)[row, b])
         result["relation"] = 2 * _cross_entropy(related, wanted["relation"][row, a, b])
         flat = self.pooled(pooled)
@@ -92,7 +92,7 @@ class TextReader(nn.Module):
 
 
 def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), ignore_index=IGNORE)
+    return F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), ignore_index=IGNORED)
 
 
 def graph_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, Tensor]:
@@ -103,9 +103,9 @@ def graph_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, 
     """
     n, shapes = len(graphs), len(words.shapes)
     names = {"colour": words.colour_names, "pattern": words.pattern_names, "size": words.size_names}
-    result = {name: torch.full((n, shapes), IGNORE) for name in names}
+    result = {name: torch.full((n, shapes), IGNORED) for name in names}
     result["count"] = torch.zeros(n, shapes, dtype=torch.long)
-    result["relation"] = torch.full((n, shapes, shapes), IGNORE)
+    result["relation"] = torch.full((n, shapes, shapes), IGNORED)
     result["setting"] = torch.full((n,), len(words.settings))
     index = {name: i for i, name in enumerate(words.shape_names)}
     for row, graph in enumerate(graphs):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from diorama.draws import Family, available_families
+from diorama.draws import Family
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import lexicon
 from diorama.world import World
@@ -25,23 +25,20 @@ from models.embedded.training import grader as grading
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.going_on import check_sizes
 from models.embedded.training.grades import graph_targets
-from models.embedded.training.latents import TOKENS, LatentCache
+from models.embedded.training.latents import TOKENS
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
 from models.embedded.training.painter import (
-    FAMILY_WEIGHTS,
-    SEED,
     SHIFT,
     PainterTraining,
     build_pipeline,
     go_on_from,
     losses,
     recipe_of,
-    save_painter,
+    save_average,
+    unpack,
 )
+from models.embedded.training.painters_world import SEED, families_of, open_latents
 from models.embedded.training.samples import draw_samples
-from models.embedded.training.stream import PictureStream
-from models.embedded.training.taught import note_vocabulary
-from models.embedded.training.team import Team
 
 ASKED: dict[Family, float] = {
     "single_object": 0.5,
@@ -67,8 +64,9 @@ painter that knows its words have less than a third of it."""
 
 def sampling_times(steps: int, shift: float = SHIFT) -> Tensor:
     """The noise shares (steps + 1,) from 1 to 0, as FluxPipeline takes them with a scheduler's `shift`."""
-    t = torch.linspace(1.0, 1.0 / steps, steps)
-    return torch.cat([shift * t / (1 + (shift - 1) * t), torch.zeros(1)])
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps).tolist())
+    return torch.as_tensor(scheduler.sigmas)
 
 
 def sample(
@@ -102,13 +100,6 @@ def _bound(gradient: Tensor) -> Tensor:
     """At most LOUDEST per picture: one that is wholly wrong would drown the others."""
     norms = gradient.flatten(1).norm(dim=1).view(-1, 1, 1) * len(gradient)
     return gradient * (LOUDEST / norms.clamp(min=LOUDEST))
-
-
-def unpack(tokens: Tensor) -> Tensor:
-    """Latents (N, 16, 16, 16) of tokens (N, 64, 64); the inverse of `painter.pack`."""
-    n = len(tokens)
-    grid = tokens.view(n, TOKENS, TOKENS, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
-    return grid.reshape(n, -1, 2 * TOKENS, 2 * TOKENS)
 
 
 def tune(
@@ -150,26 +141,21 @@ def tune(
     check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(start / "vae", local_files_only=True).eval()
-    possible: tuple[Family, ...] = (*available_families(words), "free")
-    stream = PictureStream(words, SEED, {family: FAMILY_WEIGHTS[family] for family in possible}, device)
-    cache = LatentCache(stream, out / "latents", scenes or recipe.scenes)
-    cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]
-    Team.here().wait()
+    stream, cache = open_latents(words, vae, out / "latents", scenes or recipe.scenes, device)
     data = {name: value.to(device) for name, value in cache.load().items()}
     grader = grading.train(stream, data, out / "grader", tuning.grader, resume=resume, device=device)
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
     captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
     go_on_from(start, network, captions, recipe, out / "text", reread=False, resume=resume)
-    network.text_encoder.requires_grad_(False)
-    network.pooled_encoder.requires_grad_(False)
+    network.freeze_encoders()
     if compiled:
         network.transformer.compile()
         grader.compile()
     training = Training(network, optimisers(network, tuning.rate), out, decay=0.98)
     if resume:
         training.resume()
-    asked = World(words, SEED, weights={family: ASKED[family] for family in possible})
+    asked = World(words, SEED, weights={family: ASKED[family] for family in families_of(words)})
     wishes = Captions(asked, captions.tokenizer, device)
     times = sampling_times(tuning.sampled)
 
@@ -204,8 +190,7 @@ def tune(
         look_every=often,
     )
     if training.team.leads:
-        save_painter(build_pipeline(recipe, training.average.state, vae), out / "painter")
-        note_vocabulary(out / "painter", recipe.vocabulary)
+        save_average(recipe, training.average.state, vae, out / "painter")
     return out / "painter"
 
 

@@ -12,7 +12,7 @@ from diorama.wording import lexicon
 from models.embedded.painter import build_tokenizer
 from models.embedded.training.captions import Captions, tell_more
 from models.embedded.training.latents import NONE, token_classes
-from models.embedded.training.painter import SEED
+from models.embedded.training.painters_world import SEED
 from models.embedded.training.stream import PictureStream
 
 WORDS = load_vocabulary("cpu")

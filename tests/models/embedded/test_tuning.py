@@ -18,11 +18,12 @@ from models.embedded.training import tuning as recipe
 from models.embedded.training.captions import Captions
 from models.embedded.training.going_on import Finished
 from models.embedded.training.grader import Grader
-from models.embedded.training.grades import IGNORED, PREDICATES, graph_targets, scene_targets
+from models.embedded.training.grades import graph_targets, scene_targets
 from models.embedded.training.latents import list_things
-from models.embedded.training.loop import generator, torch_generator
+from models.embedded.training.loop import IGNORED, generator, torch_generator
 from models.embedded.training.stream import PictureStream
-from models.embedded.training.tuning import grades, sample, sampling_times, tune, unpack
+from models.embedded.training.text import PREDICATES
+from models.embedded.training.tuning import grades, sample, sampling_times, tune
 
 WORDS = load_vocabulary("solids")
 
@@ -104,7 +105,7 @@ def test_sampling_is_that_of_the_pipeline(tiny_painter: Path) -> None:
         mine = sample(network, noise, told, untold, sampling_times(4), 3.0)
     assert torch.allclose(mine, made, atol=0.05 * float(made.std()))  # products in bf16 where a core has them
     assert torch.equal(
-        unpack(painter.pack(torch.arange(4096.0).view(1, 16, 16, 16))).flatten(), torch.arange(4096.0)
+        painter.unpack(painter.pack(torch.arange(4096.0).view(1, 16, 16, 16))).flatten(), torch.arange(4096.0)
     )
 
 
