@@ -11,6 +11,8 @@ from importlib import resources
 from math import cos, radians, sin, sqrt
 from typing import Annotated, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diorama.pinhole import Box, Vector, conic, direction, point, view
@@ -21,6 +23,7 @@ Solid = Literal["sphere", "cube", "cylinder", "cone", "torus", "pyramid"]
 Length = Annotated[float, Field(gt=0.0)]
 Matrix = tuple[Vector, Vector, Vector]
 """Rows of a rotation."""
+_NOWHERE: Vector = (0.0, 0.0, 0.0)
 
 
 class _Entry(BaseModel):
@@ -112,6 +115,85 @@ def pieces(thing: Thing) -> list[Piece]:
         centre = (thing.x + x * size, thing.y + y * size, thing.z + z * size)
         found.append(Piece(piece.part, centre, lengths, _product(turned, piece.turn)))
     return found
+
+
+def composite_bounds(camera: Camera, thing: Thing) -> Box:
+    """The box of all parts together, as `piece_bounds` gives it for each: one pass over arrays, for a layout
+    asks for it thousands of times.
+    """
+    shell, size = _shell(thing.shape), _SIZES[thing.size]
+    turn = [direction(camera, *axis) for axis in _turned_axes(thing.yaw)]
+    to_camera = np.array(turn) * size
+    middle = np.array(view(camera, thing.x, thing.y, thing.z))
+    low, high = [], []
+    if len(shell.points):
+        x, y, z = (shell.points @ to_camera + middle).T
+        flat = np.stack([camera.focal * x / z, -camera.focal * y / z])
+        low.append(flat.min(1))
+        high.append(flat.max(1))
+    if len(shell.centres):
+        centre = shell.centres @ to_camera + middle
+        axes = shell.axes @ to_camera
+        dual = centre[:, :, None] * centre[:, None, :] - axes.transpose(0, 2, 1) @ axes
+        xx, yy, zz = dual[:, 0, 0], dual[:, 1, 1], dual[:, 2, 2]
+        xz, yz = dual[:, 0, 2], dual[:, 1, 2]
+        pad = shell.pads * size / centre[:, 2]
+        half = (
+            np.stack([np.sqrt(np.maximum(xz**2 - xx * zz, 0)), np.sqrt(np.maximum(yz**2 - yy * zz, 0))]) / zz
+        )
+        mid = np.stack([xz, -yz]) / zz
+        low.append((camera.focal * (mid - half - pad)).min(1))
+        high.append((camera.focal * (mid + half + pad)).max(1))
+    (left, top), (right, bottom) = np.min(low, 0) + 0.5, np.max(high, 0) + 0.5
+    return float(left), float(top), float(right), float(bottom)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shell:
+    """What bounds a large composite, from the middle of its box in its own axes: points (P, 3), and
+    ellipsoids with `centres` (E, 3), half `axes` (E, 3, 3; the third of an ellipse is 0) and `pads` (E,).
+    """
+
+    points: NDArray[np.float64]
+    centres: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    pads: NDArray[np.float64]
+
+
+@cache
+def _shell(shape: str) -> _Shell:
+    points: list[Vector] = []
+    round_ones: list[tuple[Vector, tuple[Vector, Vector, Vector], float]] = []
+    for piece in _upright(shape):
+        x, y, z = (piece.axis(index) for index in range(3))
+        match piece.part.solid:
+            case "sphere":
+                round_ones.append((piece.centre, (x, y, z), 0.0))
+            case "torus":
+                tube = piece.lengths[2] / 2
+                share = 1.0 - 2.0 * tube / piece.lengths[0]
+                round_ones.append(
+                    (piece.centre, (_moved(_NOWHERE, x, share), _moved(_NOWHERE, y, share), _NOWHERE), tube)
+                )
+            case "cylinder":
+                round_ones += [(_moved(piece.centre, y, sign), (x, z, _NOWHERE), 0.0) for sign in (-1.0, 1.0)]
+            case "cone":
+                round_ones.append((_moved(piece.centre, y, -1.0), (x, z, _NOWHERE), 0.0))
+                points.append(_moved(piece.centre, y, 1.0))
+            case "cube" | "pyramid":
+                points += _corners(piece)
+    return _Shell(
+        np.array(points).reshape(-1, 3),
+        np.array([centre for centre, _, _ in round_ones]).reshape(-1, 3),
+        np.array([axes for _, axes, _ in round_ones]).reshape(-1, 3, 3),
+        np.array([pad for _, _, pad in round_ones]),
+    )
+
+
+def _turned_axes(yaw: float) -> Matrix:
+    """A thing's own x, y and z in the world."""
+    c, s = cos(yaw), sin(yaw)
+    return (c, 0.0, -s), (0.0, 1.0, 0.0), (s, 0.0, c)
 
 
 def paint(thing: Thing, part: Part) -> Rgb:

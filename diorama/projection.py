@@ -7,7 +7,7 @@ pixels: `solids` draws the same solids.
 from collections.abc import Iterator
 from math import cos, hypot, sin, sqrt
 
-from diorama.composites import composite_extent, join, piece_bounds, pieces
+from diorama.composites import composite_bounds, composite_extent, join
 from diorama.drawings import drawing_of
 from diorama.pinhole import Box, Vector, conic, direction, point, view
 from diorama.scene import Camera, Scene, Thing
@@ -91,7 +91,7 @@ def bounds(camera: Camera, thing: Thing) -> Box:
             f"the {thing.shape} at z = {thing.z:.2f} reaches behind the camera; move it further away"
         )
     if thing.shape in _COMPOSITES:
-        return join([piece_bounds(camera, piece) for piece in pieces(thing)])
+        return composite_bounds(camera, thing)
     parts = _sheet if thing.shape in _CUTOUTS else _PARTS[thing.shape]
     return join(list(parts(camera, thing, centre, (width / 2, height / 2, depth / 2))))
 

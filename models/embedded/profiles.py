@@ -75,6 +75,7 @@ class PainterProfile:
     muon_rate: float = 3e-3
     look_every: int = 1000
     judged: int = 8
+    text_batch: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +134,25 @@ PAINTER: dict[ProfileName, PainterProfile] = {
         "cpu_names", 6, 2, 4, 128, 2, scenes=32_000, text_steps=3000, steps=6_000, batch=64
     ),
     "gpu": PainterProfile(
-        "full", 8, 3, 9, 192, 3, scenes=400_000, text_steps=3000, steps=60_000, batch=512, look_every=5000
+        "full",
+        8,
+        3,
+        9,
+        192,
+        3,
+        scenes=200_000,
+        text_steps=3000,
+        text_batch=256,
+        steps=60_000,
+        batch=1024,
+        look_every=4000,
     ),
 }
 
 TUNING: dict[ProfileName, TuningProfile] = {
     "tiny": TuningProfile(GraderProfile(steps=20, batch=8), steps=3, batch=4, sampled=2),
     "cpu": TuningProfile(GraderProfile(steps=1500, batch=64), steps=700, batch=32),
-    "gpu": TuningProfile(GraderProfile(steps=6000, batch=512), steps=1500, batch=256),
+    "gpu": TuningProfile(GraderProfile(steps=6000, batch=512), steps=1500, batch=256, look_every=400),
 }
 
 

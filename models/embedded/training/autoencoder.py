@@ -257,7 +257,8 @@ def _normalise(autoencoder: AutoencoderKL, rgb: Tensor) -> None:
 @torch.inference_mode()
 def reconstruct(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
     """uint8 pictures (N, 3, S, S) through encoder and decoder and back to uint8."""
-    parts = [decode(autoencoder, encode(autoencoder, part.float() / 127.5 - 1)) for part in rgb.split(16)]
+    size = 16 if rgb.device.type == "cpu" else 256
+    parts = [decode(autoencoder, encode(autoencoder, part.float() / 127.5 - 1)) for part in rgb.split(size)]
     return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 

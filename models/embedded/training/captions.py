@@ -6,11 +6,12 @@ hides colours, so a painter that is told shapes and places alone learns places l
 thing it cannot see which one it is. Told that the red one is on the left, it can.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import hypot
 from random import Random
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -35,6 +36,9 @@ TELLING = 0.6
 """Share of the captions of two different things that tell more than was asked."""
 CLEAR = 0.8
 """A place is told where this much of the way from one thing to the other goes in its direction."""
+
+TOLD = 16
+"""Captions drawn per scene where an accelerator would wait for fresh ones."""
 
 Classes = NDArray[np.integer]
 """Per token of the painter's grid (8, 8) the index of a shape or colour; 255 where nothing stands."""
@@ -61,8 +65,10 @@ class Captions:
         rng: np.random.Generator,
         shapes: Tensor | None = None,
         colours: Tensor | None = None,
+        *,
+        empty: float = EMPTY,
     ) -> list[str]:
-        """One prompt per entry: canonical, some other wording, or nothing.
+        """One prompt per entry: canonical, some other wording, or nothing (a share `empty` of them).
 
         With `shapes` and `colours` (N, 8, 8), the classes that stand at the pictures' tokens, prompts for two
         different things often tell more than was asked.
@@ -74,14 +80,31 @@ class Captions:
         classes = None if shapes is None or colours is None else (shapes.cpu().numpy(), colours.cpu().numpy())
         prompts: list[str] = []
         for row, (index, kind, wording) in enumerate(zip(indices, kinds, wordings, strict=True)):
-            number = 0 if kind < EMPTY + CANONICAL else int(wording)
-            if kind < EMPTY:
+            number = 0 if kind < empty + CANONICAL else int(wording)
+            if kind < empty:
                 prompts.append("")
             elif classes is None or tellings[row] >= TELLING:
                 prompts.append(self.world.prompt(index, number))
             else:
                 prompts.append(self._tell(index, number, classes[0][row], classes[1][row]))
         return prompts
+
+    def tell(self, rows: Mapping[str, Tensor], rng: np.random.Generator) -> Tensor:
+        """int16 (N, TOLD, TEXT_TOKENS): captions of cached pictures as ids, none of them empty."""
+        indices = rows["index"].tolist()
+        drawn = [
+            self.encode(self.draw(indices, rng, rows["shape"], rows["colour"], empty=0.0))
+            for _ in range(TOLD)
+        ]
+        return torch.stack(drawn, 1).to(torch.int16)
+
+    def pick(self, told: Tensor, noise: torch.Generator) -> Tensor:
+        """Ids (N, TEXT_TOKENS) of one of each picture's captions, `told` (N, K, TEXT_TOKENS), or of none."""
+        n, k, _ = told.shape
+        chosen = torch.randint(k, (n,), generator=noise, device=noise.device)
+        ids = told[torch.arange(n, device=told.device), chosen.to(told.device)].long()
+        silent = torch.rand(n, 1, generator=noise, device=noise.device).to(told.device) < EMPTY
+        return torch.where(silent, self.encode([""]), ids)
 
     def _tell(self, index: int, wording: int, shapes: Classes, colours: Classes) -> str:
         rng = Random(f"{self.world.seed}/told/{index}/{wording}")

@@ -18,7 +18,7 @@ from diorama.graph import MAX_THINGS
 from diorama.vocabulary import Vocabulary
 from models.embedded.painter import LATENT_CHANNELS
 from models.embedded.profiles import GraderProfile
-from models.embedded.training.grades import scene_targets, setting_targets
+from models.embedded.training.grades import scene_targets
 from models.embedded.training.latents import NONE, TOKENS
 from models.embedded.training.loop import (
     IGNORED,
@@ -30,7 +30,6 @@ from models.embedded.training.loop import (
     torch_generator,
 )
 from models.embedded.training.precision import mixed
-from models.embedded.training.stream import PictureStream
 from models.embedded.training.text import PREDICATES
 
 SEED = 505
@@ -39,6 +38,10 @@ FINE, COARSE = 96, 192
 """Widths of the two halves of the network, on grids of 16 and of 8 cells."""
 CLEAR_SHARE, CLEAR_NOISE = 0.5, 0.4
 """Half of the pictures have at most so much noise, as those have that a painter is tuned by."""
+
+
+KEPT = {"setting": "setting", "where": "shape", "colour_where": "colour"}
+"""What is read of a picture beside its things, and under which name its rows keep it."""
 
 
 class Block(nn.Module):
@@ -166,19 +169,19 @@ def _locate(logits: Tensor, wanted: Tensor) -> Tensor:
 
 
 def train(
-    stream: PictureStream,
+    words: Vocabulary,
     data: Mapping[str, Tensor],
     out: Path,
     profile: GraderProfile,
     *,
+    minutes: float | None = None,
     resume: bool = True,
     device: str = "cpu",
 ) -> Grader:
-    """Train a grader on the cached latents `data` of `stream` (see `LatentCache`), or take the one in `out`.
+    """Train a grader on latents `data` of a world of `words` (see `LatentCache`), or take the one in `out`.
 
     Its checkpoint and log are written to `out`, and the finished one to `out/grader.safetensors`.
     """
-    words = stream.vocabulary
     torch.manual_seed(SEED)
     grader = Grader(words).to(device)
     finished = out / "grader.safetensors"
@@ -193,21 +196,20 @@ def train(
     def grade(rows: Tensor, noise: torch.Generator, t: Tensor) -> Losses:
         chosen = {name: value[rows] for name, value in data.items()}
         x = chosen["latents"].float()
-        e = torch.randn(x.shape, generator=noise).to(x)
+        e = torch.randn(x.shape, generator=noise, device=noise.device).to(x)
         at = t.to(x).view(-1, 1, 1, 1)
         wanted = scene_targets(chosen["things"], words)
-        wanted["setting"] = setting_targets(stream, chosen["index"].tolist()).to(device)
-        wanted |= {"where": chosen["shape"], "colour_where": chosen["colour"]}
+        wanted |= {name: chosen[kept] for name, kept in KEPT.items()}
+        wanted["setting"] = wanted["setting"].long()
         graded = grader.grade((1 - at) * x + at * e, t.to(x), wanted)
         return {name: value.mean() for name, value in graded.items()}
 
     def loss_at(draw: int) -> Losses:
-        rng, noise = generator(SEED, draw), torch_generator(SEED, draw)
+        rng, noise = generator(SEED, draw), torch_generator(SEED, draw, device=device)
         rows = torch.from_numpy(rng.integers(held_out, len(data["index"]), size=profile.batch)).to(device)
-        t = torch.rand(len(rows), generator=noise)
-        return grade(
-            rows, noise, torch.where(torch.rand(len(rows), generator=noise) < CLEAR_SHARE, CLEAR_NOISE * t, t)
-        )
+        t = torch.rand(len(rows), generator=noise, device=noise.device)
+        clear = torch.rand(len(rows), generator=noise, device=noise.device) < CLEAR_SHARE
+        return grade(rows, noise, torch.where(clear, CLEAR_NOISE * t, t))
 
     @torch.no_grad()
     def look(_step: int) -> Mapping[str, float]:
@@ -216,7 +218,7 @@ def train(
         rows = torch.arange(min(held_out, 512))
         measured: dict[str, float] = {}
         for t in (0.0, 0.3, 0.6, 0.9):
-            graded = grade(rows, torch_generator(SEED, 0, 1), torch.full((len(rows),), t))
+            graded = grade(rows, torch_generator(SEED, 0, 1, device), torch.full((len(rows),), t))
             measured |= {f"{name}_{t}": float(value) for name, value in graded.items()}
         grader.load_state_dict(state)
         return measured
@@ -225,6 +227,7 @@ def train(
         profile.steps,
         loss_at,
         rate_at=lambda step: schedule(step, profile.steps),
+        minutes=minutes,
         every=min(250, profile.steps),
         look=look,
     )

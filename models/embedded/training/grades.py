@@ -20,7 +20,6 @@ from diorama.truth import APART
 from diorama.vocabulary import Vocabulary
 from models.embedded.training.latents import NONE
 from models.embedded.training.loop import IGNORED
-from models.embedded.training.stream import PictureStream
 from models.embedded.training.text import PREDICATES
 
 
@@ -31,7 +30,7 @@ def scene_targets(things: Tensor, words: Vocabulary) -> dict[str, Tensor]:
     shape = torch.nn.functional.one_hot(things[..., 0].long().clamp(min=0), shapes) * there[..., None]
     count = shape.sum(1)
     look = torch.where(things[..., 1] == NONE, colours, things[..., 1]).long().clamp(min=0)
-    looks = torch.einsum("nms,nmc->nsc", shape, torch.nn.functional.one_hot(look, colours + 1))
+    looks = _count(shape, torch.nn.functional.one_hot(look, colours + 1))
     return {
         "count": count,
         "colour": looks.masked_fill((count == 0)[..., None], IGNORED),
@@ -41,10 +40,18 @@ def scene_targets(things: Tensor, words: Vocabulary) -> dict[str, Tensor]:
     }
 
 
+def _count(shape: Tensor, kind: Tensor) -> Tensor:
+    """How many things are of a shape and of a kind, (N, shapes, kinds), of one-hot (N, M, classes).
+
+    In floats, which are exact for so few: an accelerator multiplies no matrices of integers.
+    """
+    return torch.einsum("nms,nmk->nsk", shape.float(), kind.float()).long()
+
+
 def _shared(shape: Tensor, classes: Tensor, kinds: int) -> Tensor:
     """Per shape (N, shapes) the class that all its things have."""
     each = torch.nn.functional.one_hot(classes.clamp(min=0), kinds)
-    found = torch.einsum("nms,nmk->nsk", shape, each)
+    found = _count(shape, each)
     return found.argmax(-1).masked_fill((found > 0).sum(-1) != 1, IGNORED)
 
 
@@ -72,13 +79,6 @@ def _relations(things: Tensor, there: Tensor, shapes: int) -> Tensor:
     index = pair.view(n, -1, 1).expand_as(value)
     result = result.scatter_reduce(1, index, value, "amin")
     return result.masked_fill(result == 2, IGNORED).view(n, shapes, shapes, -1)
-
-
-def setting_targets(stream: PictureStream, indices: Sequence[int]) -> Tensor:
-    """The settings (N,) of entries whose graph names one."""
-    names = stream.vocabulary.setting_names
-    settings = [stream.world.graph(index).setting for index in indices]
-    return torch.tensor([IGNORED if name is None else names.index(name) for name in settings])
 
 
 def graph_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, Tensor]:

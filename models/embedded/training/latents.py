@@ -3,14 +3,16 @@ them.
 
 A shard holds `latents` fp16 (N, 16, 16, 16), normalised as Flux expects, and per token of the painter's 8x8
 grid the share of its pixels on any thing (`cover`, uint8 of 255) and the class of most of those (`shape`,
-`colour`; 255 for none), the world's entry that the picture shows (`index`, int64), and the things in it
-(`things`, see `list_things`).
+`colour`; 255 for none), the world's entry that the picture shows (`index`, int64), the class of its setting
+(`setting`, uint8) and the things in it (`things`, see `list_things`). With a `teller`, `captions` (N, K, T)
+too.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
@@ -18,9 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diorama.graph import MAX_THINGS
+from diorama.scene import Scene
 from diorama.truth import Seen
 from diorama.vocabulary import Vocabulary
 from models.embedded.painter import encode
+from models.embedded.training.loop import generator
 from models.embedded.training.stream import PictureStream
 
 SHARD = 1000
@@ -35,11 +39,18 @@ class ForeignLatents(ValueError):
     """Latents that were made of other pictures than the captions speak of."""
 
 
+Teller = Callable[[Mapping[str, Tensor], np.random.Generator], Tensor]
+"""Draws the captions (N, K, T) of a shard's pictures."""
+
+
 class LatentCache:
     """Shards 0 to `scenes / SHARD` of a stream in a folder. Any process may add the ones that are missing."""
 
-    def __init__(self, stream: PictureStream, folder: Path, scenes: int) -> None:
+    def __init__(
+        self, stream: PictureStream, folder: Path, scenes: int, teller: Teller | None = None
+    ) -> None:
         self.stream = stream
+        self.teller = teller
         self.folder = folder
         self.shards = max(1, scenes // SHARD)
         self.size = min(SHARD, scenes)
@@ -64,7 +75,10 @@ class LatentCache:
             if self.path(shard).exists() or not _claim(claim):
                 continue
             temporary = self.path(shard).with_suffix(f".{os.getpid()}")
-            save_file(self._make(shard, autoencoder, device), temporary)
+            made = self._make(shard, autoencoder, device)
+            if self.teller is not None:
+                made["captions"] = self.teller(made, generator(self.stream.seed, shard, 11))
+            save_file(made, temporary)
             os.replace(temporary, self.path(shard))
             claim.unlink()
             if done is not None:
@@ -77,11 +91,15 @@ class LatentCache:
         Raises:
             FileNotFoundError: no shard was made yet.
         """
-        found = [shard for shard in range(self.shards) if self.path(shard).exists()][:shards]
+        found = self.found()[:shards]
         if not found:
             raise FileNotFoundError(f"{self.folder} holds no latents; make them with `fill`")
         parts = [load_file(self.path(shard)) for shard in found]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def found(self) -> list[int]:
+        """The shards that are there."""
+        return [shard for shard in range(self.shards) if self.path(shard).exists()]
 
     def _check(self, autoencoder: AutoencoderKL, device: str) -> None:
         """Make the first pictures of the first and the last shard anew, and see that they are the same.
@@ -89,11 +107,12 @@ class LatentCache:
         Captions come from the world and pictures from here: a painter that is shown pictures of another world
         than its captions' learns to ignore what it reads, and no loss tells.
         """
-        found = [shard for shard in range(self.shards) if self.path(shard).exists()]
+        found = self.found()
         for shard in sorted({*found[:1], *found[-1:]}):
             kept = {name: value[:CHECKED] for name, value in load_file(self.path(shard)).items()}
             made = self._make_rows(shard * self.size, len(kept["latents"]), autoencoder, device)
-            if not all(name in kept and _alike(kept[name], made[name]) for name in made):
+            told = self.teller is None or "captions" in kept
+            if not told or not all(name in kept and _alike(kept[name], made[name]) for name in made):
                 raise ForeignLatents(
                     f"{self.path(shard)} does not hold what this world and this autoencoder give: "
                     f"delete {self.folder}, or train in another --out"
@@ -118,6 +137,7 @@ class LatentCache:
         return {
             "latents": z.half().cpu(),
             "index": torch.tensor(batch.indices),
+            "setting": list_settings(self.stream.vocabulary, batch.scenes),
             "things": list_things(self.stream.vocabulary, batch.seen),
             **token_classes(self.stream.vocabulary, batch.ids.cpu().long(), batch.seen),
         }
@@ -149,6 +169,11 @@ def token_classes(words: Vocabulary, ids: Tensor, seen: Sequence[Sequence[Seen]]
         "shape": torch.where(here, shapes[row, winner], NONE).to(torch.uint8),
         "colour": torch.where(here, colours[row, winner], NONE).to(torch.uint8),
     }
+
+
+def list_settings(words: Vocabulary, scenes: Sequence[Scene]) -> Tensor:
+    """uint8 (N,): the classes of the settings."""
+    return torch.tensor([words.setting_names.index(scene.setting) for scene in scenes], dtype=torch.uint8)
 
 
 def list_things(words: Vocabulary, seen: Sequence[Sequence[Seen]]) -> Tensor:

@@ -5,6 +5,7 @@ comes from `generator(seed, step)`, so that a training that was stopped goes on 
 """
 
 import json
+import math
 import os
 import signal
 import time
@@ -36,9 +37,9 @@ def generator(seed: int, step: int, stream: int = 0) -> np.random.Generator:
     return np.random.default_rng((seed, step, stream))
 
 
-def torch_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:
-    """The same for torch, on the CPU."""
-    return torch.Generator().manual_seed(int(generator(seed, step, stream).integers(2**62)))
+def torch_generator(seed: int, step: int, stream: int = 0, device: str = "cpu") -> torch.Generator:
+    """The same for torch. An accelerator that draws its own numbers does not wait for those of a CPU."""
+    return torch.Generator(device).manual_seed(int(generator(seed, step, stream).integers(2**62)))
 
 
 class Average:
@@ -55,11 +56,14 @@ class Average:
     def update(self, module: nn.Module, step: int) -> None:
         """Move the average towards the module as it is after `step`."""
         keep = min(self.decay, (1 + step) / (10 + step))
-        for name, value in module.state_dict().items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - keep)
-            else:
-                self.state[name].copy_(value)
+        state = module.state_dict()
+        floats = [name for name, value in state.items() if value.is_floating_point()]
+        # One launch for all: an accelerator has done each of hundreds long before the next is asked for.
+        torch._foreach_lerp_(
+            [self.state[name] for name in floats], [state[name] for name in floats], 1 - keep
+        )  # pyright: ignore[reportPrivateUsage]
+        for name in state.keys() - set(floats):
+            self.state[name].copy_(state[name])
 
 
 def optimisers(
@@ -118,6 +122,7 @@ class Training:
         self.out = out
         self.clip = clip
         self.step = 0
+        self.seconds = 0.0
         self.team = Team.here()
         self.rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
 
@@ -133,6 +138,7 @@ class Training:
         torch.save(
             {
                 "step": self.step,
+                "seconds": self.seconds,
                 "module": self.module.state_dict(),
                 "average": self.average.state,
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -162,8 +168,16 @@ class Training:
         }
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.step = int(state["step"])
+        self.step, self.seconds = int(state["step"]), float(state.get("seconds", 0.0))
         return True
+
+    def spent(self, steps: int, minutes: float | None) -> int:
+        """How many of `steps` are done, or the share of them that the time spent is of `minutes`."""
+        return self.step if minutes is None else int(steps * self.seconds / (60 * minutes))
+
+    def ended(self, steps: int, minutes: float | None = None) -> bool:
+        """Whether all steps are done, or all the time is spent."""
+        return self.spent(steps, minutes) >= steps
 
     def load_average(self) -> nn.Module:
         """Put the averaged weights into the module (training cannot go on after this) and return it."""
@@ -176,6 +190,7 @@ class Training:
         loss_at: Callable[[int], Losses],
         *,
         rate_at: Callable[[int], float],
+        minutes: float | None = None,
         every: int = 500,
         look: Callable[[int], Mapping[str, float]] | None = None,
         look_every: int = 0,
@@ -188,6 +203,8 @@ class Training:
             loss_at: the losses by name, whose sum is minimised, on the pictures of one draw. Draws are
                 numbered: alone, step n takes draw n; in a team of k its member r takes draw k n + r.
             rate_at: the factor on every learning rate at a step.
+            minutes: end after so much time in all, at whatever step that is: learning rates follow the share
+                of the time that is spent, as if it were that share of `steps`.
             every: steps between checkpoints, each with a line in the log.
             look: measures the average weights for the log.
             look_every: steps between looks, a multiple of `every` (0: at every checkpoint). The last step is
@@ -204,40 +221,50 @@ class Training:
 
         previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         self.out.mkdir(parents=True, exist_ok=True)
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         since, began, ended = self.step, time.monotonic(), False
+        started = began - self.seconds
+
+        def spent() -> int:
+            return self.spent(steps, minutes)
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = console or Console(stderr=True, quiet=not self.team.leads)
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(self.out.name, total=steps, completed=self.step)
-            while self.step < steps and not ended:
-                for name, value in self._advance(loss_at, rate_at(self.step)).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                progress.update(task, completed=self.step)
+            while spent() < steps and not ended:
+                for name, value in self._advance(loss_at, rate_at(spent())).items():
+                    sums[name] = sums[name] + value if name in sums else value
+                self.seconds = time.monotonic() - started
+                progress.update(task, completed=spent())
                 ended = self.team.agree(stopping)
-                if self.team.leads and (self.step % every == 0 or self.step == steps or ended):
+                done = spent() >= steps
+                if self.team.leads and (self.step % every == 0 or done or ended):
                     count = self.step - since
-                    row: dict[str, float] = {name: round(total / count, 5) for name, total in sums.items()}
+                    row = {name: round(float(total) / count, 5) for name, total in sums.items()}
+                    self._check(sum(row.values()))
                     row["seconds_per_step"] = round((time.monotonic() - began) / count, 4)
                     self.save()
-                    due = self.step % (look_every or every) == 0 or self.step == steps
+                    due = self.step % (look_every or every) == 0 or done
                     measured = look(self.step) if look and due else {}
                     self._log(row | {f"held_out_{name}": round(value, 5) for name, value in measured.items()})
                     sums, since, began = {}, self.step, time.monotonic()
         for number, handler in previous.items():
             signal.signal(number, handler)
-        if ended and self.step < steps:
+        if ended and spent() < steps:
             told = f"{self.out.name}: stopped at step {self.step} of {steps}; --resume goes on from there"
             console.print(told, soft_wrap=True)
 
-    def _advance(self, loss_at: Callable[[int], Losses], factor: float) -> dict[str, float]:
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} at step {self.step}: lower the learning rate")
+
+    def _advance(self, loss_at: Callable[[int], Losses], factor: float) -> dict[str, Tensor]:
         self.module.train()
         losses = loss_at(self.step * self.team.size + self.team.rank)
         total = torch.stack(list(losses.values())).sum()
-        if not bool(torch.isfinite(total)):
-            raise FloatingPointError(
-                f"the loss is {total.item()} at step {self.step}: lower the learning rate"
-            )
+        if total.device.type == "cpu":  # an accelerator would be waited for: its sums are checked later
+            self._check(float(total.detach()))
         for optimiser, rates in zip(self.optimisers, self.rates, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
@@ -249,7 +276,7 @@ class Training:
             optimiser.step()
         self.average.update(self.module, self.step)
         self.step += 1
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return {name: value.detach().double() for name, value in losses.items()}
 
     def _log(self, row: Mapping[str, float]) -> None:
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:

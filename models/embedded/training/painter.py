@@ -7,7 +7,7 @@ middle block, which shape and colour stand there.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from models.embedded.painter import (
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
 from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
+from models.embedded.training.crew import Crew
 from models.embedded.training.going_on import Finished, check_sizes, fit_inlets
 from models.embedded.training.latents import NONE, TOKENS
 from models.embedded.training.loop import (
@@ -41,7 +42,7 @@ from models.embedded.training.loop import (
     schedule,
     torch_generator,
 )
-from models.embedded.training.painters_world import SEED, open_latents
+from models.embedded.training.painters_world import SEED, open_rows, open_world
 from models.embedded.training.precision import mixed
 from models.embedded.training.samples import draw_samples
 from models.embedded.training.taught import note_vocabulary
@@ -133,6 +134,8 @@ def train(
     finish: bool = True,
     resume: bool = True,
     compiled: bool = False,
+    crew: int = 0,
+    minutes: float | None = None,
     device: str = "cpu",
 ) -> Path:
     """Train the painter and save the pipeline in `out/painter`; returns that folder.
@@ -156,6 +159,9 @@ def train(
         resume: go on from what `out` holds.
         compiled: compile the transformer, which takes a C++ compiler and a minute and makes steps a tenth
             shorter on a CPU.
+        crew: how many processes render scenes and draw their captions, on CPUs, while the painter learns from
+            those before. Each scene has a fixed set of captions then.
+        minutes: end after so long instead of after so many steps.
         device: "cpu" or "cuda:0".
 
     Raises:
@@ -169,13 +175,13 @@ def train(
         check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
-    tokenizer = build_tokenizer(lexicon(), lexicon(words))
-    stream, cache = open_latents(words, vae, out / "latents", scenes or recipe.scenes, device)
+    stream = open_world(words, device)
+    captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
+    rows = open_rows(stream, captions, autoencoder, out / "latents", scenes or recipe.scenes, device, crew)
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
-    captions = Captions(stream.world, tokenizer, device)
     if start is None:
-        _learn_to_read(network, captions, recipe, out / "text", resume)
+        _learn_to_read(network, captions, recipe, out / "text", resume, crew)
     else:
         go_on_from(start, network, captions, recipe, out / "text", reread=reread, resume=resume)
     network.freeze_encoders()
@@ -186,18 +192,10 @@ def train(
     )
     if resume:
         training.resume()
-    data = {name: value.to(device) for name, value in cache.load().items()}
 
     def loss_at(draw: int) -> Losses:
-        rng = generator(SEED, draw)
-        rows = torch.from_numpy(rng.integers(len(data["index"]), size=recipe.batch)).to(device)
-        return losses(
-            network,
-            captions,
-            {name: value[rows] for name, value in data.items()},
-            rng,
-            torch_generator(SEED, draw),
-        )
+        rng, noise = generator(SEED, draw), torch_generator(SEED, draw, device=device)
+        return losses(network, captions, rows.draw(rng, recipe.batch), rng, noise)
 
     def look(step: int) -> Mapping[str, float]:
         pipeline = build_pipeline(recipe, training.average.state, vae)
@@ -217,7 +215,15 @@ def train(
         return schedule(step, length, warmup=200, decay=0.4 if finish else 0.0)
 
     often = look_every or recipe.look_every
-    training.run(length, loss_at, rate_at=rate_at, every=min(200, often, length), look=look, look_every=often)
+    training.run(
+        length,
+        loss_at,
+        rate_at=rate_at,
+        minutes=minutes,
+        every=min(max(200, often // 5), often, length),
+        look=look,
+        look_every=often,
+    )
     if training.team.leads:
         save_average(recipe, training.average.state, vae, out / "painter")
     return out / "painter"
@@ -301,12 +307,15 @@ def losses(
 ) -> Losses:
     """Weighted velocity loss and layout loss on cached latents."""
     x = pack(rows["latents"].float())
-    ids = captions.encode(captions.draw(rows["index"].tolist(), rng, rows["shape"], rows["colour"]))
+    if "captions" in rows:
+        ids = captions.pick(rows["captions"], noise)
+    else:
+        ids = captions.encode(captions.draw(rows["index"].tolist(), rng, rows["shape"], rows["colour"]))
     states, pooled = network.read(ids)
-    late = torch.rand(len(x), generator=noise) < DETAIL_SHARE
+    late = torch.rand(len(x), generator=noise, device=noise.device) < DETAIL_SHARE
     mean = torch.where(late, DETAIL_MEAN, TIME_MEAN)
-    t = torch.sigmoid(torch.randn(len(x), generator=noise) * TIME_SPREAD + mean).to(x)
-    e = torch.randn(x.shape, generator=noise).to(x)
+    t = torch.sigmoid(torch.randn(len(x), generator=noise, device=noise.device) * TIME_SPREAD + mean).to(x)
+    e = torch.randn(x.shape, generator=noise, device=noise.device).to(x)
     at = t.view(-1, 1, 1)
     velocity, layout = network.velocity((1 - at) * x + at * e, t, states, pooled)
     cover = rows["cover"].flatten(1).float() / 255
@@ -322,10 +331,13 @@ def losses(
 
 
 def _layout_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy of the tokens that have a class: a few pictures of natural looks may show no colour."""
     classes = wanted.flatten(1).long()
-    return F.cross_entropy(
-        logits.flatten(0, 1), classes.masked_fill(classes == NONE, -100).flatten(), ignore_index=-100
+    told = classes != NONE
+    each = F.cross_entropy(
+        logits.flatten(0, 1), classes.masked_fill(~told, -100).flatten(), ignore_index=-100, reduction="sum"
     )
+    return each / told.sum().clamp(min=1)
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -353,8 +365,31 @@ def _draw_reading(world: World, rng: np.random.Generator, count: int) -> list[in
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class ReadingBatches:
+    """Draw after draw of `size` prompts as ids, and their graphs as `graph_targets`."""
+
+    captions: Captions
+    size: int
+
+    def __call__(self, draw: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The prompts of one draw."""
+        rng, world = generator(SEED, draw, 7), self.captions.world
+        indices = _draw_reading(world, rng, self.size)
+        wordings = [0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)) for _ in indices]
+        prompts = [world.prompt(i, w) for i, w in zip(indices, wordings, strict=True)]
+        graphs = [world.graph(i) for i in indices]
+        wanted = graph_targets(graphs, world.vocabulary)
+        return self.captions.encode(prompts), {name: value.to(torch.int8) for name, value in wanted.items()}
+
+
 def _learn_to_read(
-    network: PainterTraining, captions: Captions, recipe: PainterProfile, out: Path, resume: bool
+    network: PainterTraining,
+    captions: Captions,
+    recipe: PainterProfile,
+    out: Path,
+    resume: bool,
+    crew: int = 0,
 ) -> None:
     """The text phase: encoders and reader on prompts alone."""
 
@@ -369,25 +404,22 @@ def _learn_to_read(
     training = Training(readers, optimisers(readers, recipe.rate), out, decay=0.99)
     if resume:
         training.resume()
-    words = captions.world.vocabulary
+    make = ReadingBatches(Captions(captions.world, captions.tokenizer, "cpu"), recipe.text_batch)
 
     def loss_at(draw: int) -> Losses:
-        rng = generator(SEED, draw, 7)
-        indices = _draw_reading(captions.world, rng, 64)
-        wordings = [0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)) for _ in indices]
-        ids = captions.encode([captions.world.prompt(i, w) for i, w in zip(indices, wordings, strict=True)])
-        wanted = graph_targets([captions.world.graph(i) for i in indices], words)
+        ids, wanted = crewed(draw)
+        ids, wanted = ids.to(device), {name: value.to(device).long() for name, value in wanted.items()}
         states, pooled = network.read(ids)
-        return network.reader(
-            states, pooled, ids > 0, {name: value.to(ids.device) for name, value in wanted.items()}
-        )
+        return network.reader(states, pooled, ids > 0, wanted)
 
-    training.run(
-        recipe.text_steps,
-        loss_at,
-        rate_at=lambda step: schedule(step, recipe.text_steps),
-        every=min(250, recipe.text_steps),
-    )
+    device = captions.device
+    with Crew(make, -(-crew // 3)) as crewed:  # the others render
+        training.run(
+            recipe.text_steps,
+            loss_at,
+            rate_at=lambda step: schedule(step, recipe.text_steps),
+            every=min(250, recipe.text_steps),
+        )
     # The encoders are frozen next. Their last gradients would count in the norm by which all are clipped,
     # but not in a training that was stopped and goes on.
     readers.zero_grad(set_to_none=True)

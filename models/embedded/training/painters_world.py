@@ -1,12 +1,16 @@
 """The world that a painter is taught: which prompts, how often, and their pictures as latents."""
 
+import multiprocessing
 from pathlib import Path
 
+import torch
 from diffusers import AutoencoderKL
 
 from diorama.draws import Family, available_families
 from diorama.vocabulary import Vocabulary
+from models.embedded.training.captions import Captions
 from models.embedded.training.latents import LatentCache
+from models.embedded.training.rows import Rows
 from models.embedded.training.stream import PictureStream
 from models.embedded.training.team import Team
 
@@ -27,21 +31,57 @@ FAMILY_WEIGHTS: dict[Family, float] = {
 96,000 pictures of the world's own mix it painted what was asked, and too much of it."""
 
 
-def open_latents(
-    words: Vocabulary, vae: AutoencoderKL, folder: Path, scenes: int, device: str
-) -> tuple[PictureStream, LatentCache]:
-    """The painter's world of `words` and its latents by `vae`, made by the whole team where they are missing.
+def open_world(words: Vocabulary, device: str = "cpu") -> PictureStream:
+    """The scenes that a painter of `words` is taught, rendered on `device`.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
+    """
+    return PictureStream(
+        words, SEED, {family: FAMILY_WEIGHTS[family] for family in families_of(words)}, device
+    )
+
+
+def open_rows(
+    stream: PictureStream,
+    captions: Captions,
+    autoencoder: Path,
+    folder: Path,
+    scenes: int,
+    device: str,
+    crew: int = 0,
+) -> Rows:
+    """The scenes of `stream` as latents by the autoencoder in `autoencoder`, made where they are missing.
+
+    The whole team makes them, and they are all there on return; or so many processes of a `crew`, which
+    render on CPUs, draw captions too, and go on while a training begins.
+
+    Raises:
         ForeignLatents: `folder` holds the pictures of another world or autoencoder.
     """
-    weights: dict[Family, float] = {family: FAMILY_WEIGHTS[family] for family in families_of(words)}
-    stream = PictureStream(words, SEED, weights, device)
-    cache = LatentCache(stream, folder, scenes)
+    if not crew:
+        cache = LatentCache(stream, folder, scenes)
+        _fill(cache, autoencoder, device)
+        Team.here().wait()
+        return Rows(cache, device)
+    stream.device = "cpu"
+    cache = LatentCache(stream, folder, scenes, Captions(stream.world, captions.tokenizer, "cpu").tell)
+    makers = [
+        multiprocessing.get_context("spawn").Process(
+            target=_fill, args=(cache, autoencoder, device), daemon=True
+        )
+        for _ in range(crew)
+    ]
+    for maker in makers:
+        maker.start()
+    return Rows(cache, device, tuple(makers))
+
+
+def _fill(cache: LatentCache, autoencoder: Path, device: str) -> None:
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)
+    vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True, torch_dtype=torch.float32).eval()
     cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]
-    Team.here().wait()
-    return stream, cache
 
 
 def families_of(words: Vocabulary) -> tuple[Family, ...]:

@@ -5,7 +5,10 @@ makes of a picture once there is one, for what they will be asked to read is pai
 with several drawings the critic sees those for training, as the painter does; the judge sees all of them.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +29,16 @@ from models.embedded.perception import (
 )
 from models.embedded.profiles import CRITIC, JUDGE, ProfileName, perception_config
 from models.embedded.training.accuracy import score_perceptions
-from models.embedded.training.loop import IGNORED, Losses, Training, optimisers, schedule, torch_generator
+from models.embedded.training.crew import Crew
+from models.embedded.training.loop import (
+    IGNORED,
+    Losses,
+    Training,
+    generator,
+    optimisers,
+    schedule,
+    torch_generator,
+)
 from models.embedded.training.precision import mixed
 from models.embedded.training.stream import Pictures, PictureStream, augment
 from models.embedded.training.taught import words_of
@@ -36,6 +48,10 @@ SEEDS = {"critic": 101, "judge": 202}
 SPLITS: dict[str, tuple[Split, ...]] = {"critic": ("train",), "judge": ("train", "held_out")}
 """The drawings that each of the two learns from."""
 HELD_OUT_SEED = 909
+ECHOES, KEPT = 2, 150
+"""Where an accelerator learns faster than a crew renders, a batch is followed by others of the last `KEPT`,
+noised and blurred anew (data echoing, arXiv 1907.05550), so that there are `ECHOES` steps to each.
+"""
 
 Degrade = Callable[[Tensor], Tensor]
 """uint8 pictures (N, 3, S, S) to what an autoencoder or a painter would make of them."""
@@ -52,6 +68,8 @@ def train(
     device: str = "cpu",
     degrade: Degrade | None = None,
     vocabulary: str | None = None,
+    crew: int = 0,
+    minutes: float | None = None,
 ) -> Path:
     """Train one perception network and save it in `out`; returns the folder.
 
@@ -65,6 +83,8 @@ def train(
         device: "cpu" or "cuda:0".
         degrade: makes reconstructions; a third of every batch goes through it.
         vocabulary: sub-vocabulary of the world (None: the profile's own).
+        crew: how many processes render, on CPUs, ahead of the training (0: it renders itself, on `device`).
+        minutes: end after so long instead of after so many steps.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
@@ -79,41 +99,68 @@ def train(
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995, clip=5.0)
     if resume:
         training.resume()
-    stream = PictureStream(words, SEEDS[part], device=device, splits=SPLITS[part])
-    held_out = PictureStream(words, HELD_OUT_SEED, device=device, splits=SPLITS[part])
+    stream = PictureStream(words, SEEDS[part], device="cpu" if crew else device, splits=SPLITS[part])
+    held_out = PictureStream(words, HELD_OUT_SEED, device=stream.device, splits=SPLITS[part])
+    looked_at = cache(lambda: held_out.batch(0, 4 * recipe.batch))
+    crewed = Crew(TaughtBatches(config, stream, recipe.batch), crew)
+    kept: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=KEPT)
+
+    def draw(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        number, again = divmod(step, ECHOES if crew else 1)
+        if not again or not kept:
+            rgb, wanted = crewed(number)
+            kept.append((rgb.to(device), {name: value.to(device) for name, value in wanted.items()}))
+            return kept[-1]
+        return kept[int(generator(SEEDS[part], step, 2).integers(len(kept)))]
 
     def loss_at(step: int) -> Losses:
-        batch = stream.batch(step * recipe.batch, recipe.batch)
-        rgb = batch.rgb
+        rgb, wanted = draw(step)
         if degrade is not None:
             third = len(rgb) // 3
             with mixed(device):
                 degraded = degrade(rgb[:third])
             rgb = torch.cat([degraded, rgb[third:]])
-        pictures = augment(rgb, torch_generator(SEEDS[part], step, 1))
+        pictures = augment(rgb, torch_generator(SEEDS[part], step, 1, device))
         with mixed(device):
             maps = network(pictures)
         maps = {name: value.float() for name, value in maps.items()}
-        return losses(config, network, maps, targets(config, batch, device))
+        return losses(config, network, maps, wanted)
 
     def look(_step: int) -> Mapping[str, float]:
         copy = PerceptionNetwork(config)
         copy.load_state_dict({name: value.cpu() for name, value in training.average.state.items()})
-        batch = held_out.batch(0, 4 * recipe.batch)
-        return score_perceptions(Perceiver(copy).perceive_tensor(batch.rgb.cpu()), batch.seen).headline
+        batch = looked_at()
+        return score_perceptions(Perceiver(copy, device).perceive_tensor(batch.rgb), batch.seen).headline
 
-    training.run(
-        min(length, stop_at or length),
-        loss_at,
-        rate_at=lambda step: schedule(step, length),
-        every=min(200, length),
-        look=look,
-    )
-    if training.step < length:
+    with crewed:
+        training.run(
+            min(length, stop_at or length),
+            loss_at,
+            rate_at=lambda step: schedule(step, length),
+            minutes=minutes,
+            every=min(200, length),
+            look=look,
+            look_every=min(200, length) * (5 if crew else 1),
+        )
+    if not training.ended(length, minutes):
         return out
     training.load_average()
     save_perceiver(network, out)
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtBatches:
+    """Batch after batch of a stream: pictures uint8 (N, 3, S, S), and what the heads should say of them."""
+
+    config: PerceptionConfig
+    stream: PictureStream
+    size: int
+
+    def __call__(self, number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Batch `number`."""
+        batch = self.stream.batch(number * self.size, self.size)
+        return batch.rgb, targets(self.config, batch, str(batch.rgb.device))
 
 
 def targets(config: PerceptionConfig, batch: Pictures, device: str) -> dict[str, Tensor]:

@@ -75,11 +75,11 @@ def draw_samples(
     Image.fromarray(np.concatenate(rows, 0)).save(sheet)
     sheet.with_suffix(".txt").write_text("\n".join(prompts) + "\n", "utf-8")
     result: dict[str, float] = {}
-    if critic is not None:
+    if critic is not None and (critic / "config.json").is_file():  # it may be learning beside the painter
         scores = score_pictures(asked, load_perceiver(critic, device).perceive(pictures))
         result |= {family: row["strict"] for family, row in scores.items()}
         result |= {f"{family}_lenient": row["lenient"] for family, row in scores.items()}
-    if judge is not None:
+    if judge is not None and (judge / "config.json").is_file():
         rows = [number for number in range(len(asked)) if number % per_family < judged]
         found = load_perceiver(judge, device).perceive([pictures[row] for row in rows])
         scores = score_pictures([asked[row] for row in rows], found)

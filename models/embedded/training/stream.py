@@ -110,7 +110,8 @@ def augment(rgb: Tensor, generator: torch.Generator) -> Tensor:
     x = rgb.float() / 127.5 - 1
 
     def per_picture(low: float, high: float) -> Tensor:
-        return (torch.rand(count, 1, 1, 1, generator=generator) * (high - low) + low).to(rgb.device)
+        drawn = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
+        return (drawn * (high - low) + low).to(rgb.device)
 
     blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
     x = torch.lerp(x, blurred, per_picture(-0.4, 1.0))
@@ -118,5 +119,5 @@ def augment(rgb: Tensor, generator: torch.Generator) -> Tensor:
     coarse = torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
     x = torch.where(per_picture(0, 1) < 0.25, coarse, x)
     x = x * per_picture(0.9, 1.1) + per_picture(-0.08, 0.08)
-    noise = torch.randn(x.shape, generator=generator).to(x.device)
+    noise = torch.randn(x.shape, generator=generator, device=generator.device).to(x.device)
     return (x + noise * per_picture(0, 0.08)).clamp(-1, 1)

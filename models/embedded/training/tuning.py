@@ -37,7 +37,7 @@ from models.embedded.training.painter import (
     save_average,
     unpack,
 )
-from models.embedded.training.painters_world import SEED, families_of, open_latents
+from models.embedded.training.painters_world import SEED, families_of, open_rows, open_world
 from models.embedded.training.samples import draw_samples
 
 ASKED: dict[Family, float] = {
@@ -115,6 +115,8 @@ def tune(
     scenes: int | None = None,
     resume: bool = True,
     compiled: bool = False,
+    crew: int = 0,
+    minutes: float | None = None,
     device: str = "cpu",
 ) -> Path:
     """Tune the painter saved in `start` and save what comes of it in `out/painter`; returns that folder.
@@ -130,7 +132,9 @@ def tune(
         steps: as for `painter.train`.
         scenes: as for `painter.train`.
         resume: as for `painter.train`.
-        compiled: as for `painter.train`; the grader is compiled too.
+        compiled: as for `painter.train`; on a CPU the grader is compiled too.
+        crew: as for `painter.train`.
+        minutes: as for `painter.train`; those of the grader come on top.
         device: as for `painter.train`.
 
     Raises:
@@ -141,17 +145,18 @@ def tune(
     check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(start / "vae", local_files_only=True).eval()
-    stream, cache = open_latents(words, vae, out / "latents", scenes or recipe.scenes, device)
-    data = {name: value.to(device) for name, value in cache.load().items()}
-    grader = grading.train(stream, data, out / "grader", tuning.grader, resume=resume, device=device)
+    stream = open_world(words, device)
+    captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
+    rows = open_rows(stream, captions, start / "vae", out / "latents", scenes or recipe.scenes, device, crew)
+    grader = grading.train(words, rows.all(), out / "grader", tuning.grader, resume=resume, device=device)
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
-    captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
     go_on_from(start, network, captions, recipe, out / "text", reread=False, resume=resume)
     network.freeze_encoders()
     if compiled:
         network.transformer.compile()
-        grader.compile()
+        if device == "cpu":  # an accelerator has graded a picture long before it would have compiled that
+            grader.compile()
     training = Training(network, optimisers(network, tuning.rate), out, decay=0.98)
     if resume:
         training.resume()
@@ -160,10 +165,9 @@ def tune(
     times = sampling_times(tuning.sampled)
 
     def loss_at(draw: int) -> Losses:
-        rng, noise = generator(SEED, draw, 3), torch_generator(SEED, draw, 3)
+        rng, noise = generator(SEED, draw, 3), torch_generator(SEED, draw, 3, device)
         graded = grades(network, grader, wishes, times, tuning, rng, noise)
-        rows = torch.from_numpy(rng.integers(len(data["index"]), size=tuning.batch)).to(device)
-        kept = losses(network, captions, {name: value[rows] for name, value in data.items()}, rng, noise)
+        kept = losses(network, captions, rows.draw(rng, tuning.batch), rng, noise)
         return {**graded, **{name: tuning.kept * value for name, value in kept.items()}}
 
     def look(step: int) -> Mapping[str, float]:
@@ -185,6 +189,7 @@ def tune(
         length,
         loss_at,
         rate_at=lambda step: schedule(step, length, warmup=20),
+        minutes=minutes,
         every=min(20, often, length),
         look=look,
         look_every=often,
@@ -211,10 +216,10 @@ def grades(
     ]
     with torch.no_grad():
         told, untold = network.read(wishes.encode(prompts)), network.read(wishes.encode([""] * len(prompts)))
-    start = torch.randn(len(prompts), TOKENS**2, 64, generator=noise).to(told[0])
+    start = torch.randn(len(prompts), TOKENS**2, 64, generator=noise, device=noise.device).to(told[0])
     x = unpack(sample(network, start, told, untold, times, tuning.guidance))
-    t = torch.rand(len(x), generator=noise).to(x) * GRADED_NOISE
-    e = torch.randn(x.shape, generator=noise).to(x)
+    t = torch.rand(len(x), generator=noise, device=noise.device).to(x) * GRADED_NOISE
+    e = torch.randn(x.shape, generator=noise, device=noise.device).to(x)
     at = t.view(-1, 1, 1, 1)
     wanted = graph_targets([wishes.world.graph(index) for index in indices], wishes.world.vocabulary)
     graded = grader.grade(

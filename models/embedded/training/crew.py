@@ -1,0 +1,82 @@
+"""Processes that make numbered things ahead of a training: pictures, while an accelerator learns from those
+before.
+
+What is made depends on its number alone, so that a training with a crew sees what one without sees.
+"""
+
+import multiprocessing
+import pickle
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.context import BaseContext
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+PRELOADED = (
+    "models.embedded.training.stream",
+    "models.embedded.training.latents",
+    "models.embedded.training.perception",
+)
+AHEAD = 3
+"""Things per process that are made before they are asked for."""
+
+
+def crew_context(preloaded: Sequence[str] = PRELOADED) -> BaseContext:
+    """Processes forked from one that has imported what they need and never touched the accelerator."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preloaded))
+    return context
+
+
+def _pack(make: Callable[[int], object], number: int) -> bytes:
+    """Pickled here, a tensor is its bytes; by the pool it would be an open file, of which few are allowed."""
+    return pickle.dumps(make(number), protocol=pickle.HIGHEST_PROTOCOL)
+
+
+class Crew(Generic[T]):
+    """Calls `make` for number after number in `processes` processes; 0 makes each when it is asked for.
+
+    `make` and what it returns must pickle. Leave a `with` block to end the processes.
+    """
+
+    def __init__(self, make: Callable[[int], T], processes: int) -> None:
+        self.make = make
+        self.ahead = AHEAD * processes
+        self.pool = (
+            ProcessPoolExecutor(
+                processes, mp_context=crew_context(), initializer=torch.set_num_threads, initargs=(1,)
+            )
+            if processes
+            else None
+        )
+        self.made: deque[tuple[int, Future[bytes]]] = deque()
+
+    def __call__(self, number: int) -> T:
+        """What `make` gives for `number`. The numbers after it are made next."""
+        if self.pool is None:
+            return self.make(number)
+        if not self.made or self.made[0][0] != number:
+            for _, future in self.made:
+                future.cancel()
+            self.made.clear()
+        following = self.made[-1][0] + 1 if self.made else number
+        for ahead in range(following, number + self.ahead):
+            self.made.append((ahead, self.pool.submit(_pack, self.make, ahead)))
+        return pickle.loads(self.made.popleft()[1].result())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,66 @@
+"""Latents that other processes make while a training draws from them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diorama.parsing import parse
+from diorama.vocabulary import load_vocabulary
+from diorama.wording import lexicon
+from models.embedded.painter import build_autoencoder, build_tokenizer
+from models.embedded.training.captions import TOLD, Captions
+from models.embedded.training.latents import LatentCache
+from models.embedded.training.loop import torch_generator
+from models.embedded.training.painters_world import open_rows, open_world
+from models.embedded.training.rows import Rows
+
+WORDS = load_vocabulary("tiny")
+SCENES = 12
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("vae")
+    build_autoencoder((4, 4, 8, 8)).save_pretrained(folder)
+    return folder
+
+
+def captions() -> Captions:
+    return Captions(open_world(WORDS).world, build_tokenizer(lexicon(), lexicon(WORDS)), "cpu")
+
+
+def test_a_crew_makes_the_same_rows_and_captions_beside_them(autoencoder: Path, tmp_path: Path) -> None:
+    alone = open_rows(open_world(WORDS), captions(), autoencoder, tmp_path / "one", SCENES, "cpu").all()
+    made = open_rows(open_world(WORDS), captions(), autoencoder, tmp_path / "two", SCENES, "cpu", crew=2)
+    beside = made.all()
+    assert set(beside) == {*alone, "captions"}
+    for name, value in alone.items():
+        assert torch.equal(value, beside[name]), name
+    assert beside["captions"].shape == (SCENES, TOLD, 40)
+    drawn = made.draw(np.random.default_rng(0), 5)
+    assert {len(value) for value in drawn.values()} == {5}
+
+
+def test_captions_that_were_drawn_ahead_speak_of_their_pictures(autoencoder: Path, tmp_path: Path) -> None:
+    told = captions()
+    rows = open_rows(open_world(WORDS), told, autoencoder, tmp_path, SCENES, "cpu", crew=1).all()
+    for row in range(SCENES):
+        index = int(rows["index"][row])
+        asked = {group.shape for group in told.world.graph(index).groups}
+        for ids in rows["captions"][row]:
+            prompt = told.tokenizer.decode(ids.long(), skip_special_tokens=True).removesuffix(" .")
+            graph = parse(prompt).graph
+            assert graph is not None and {group.shape for group in graph.groups} == asked, prompt
+    picked = told.pick(rows["captions"], torch_generator(1, 0))
+    own = (rows["captions"].long() == picked[:, None]).all(-1).any(-1)
+    silent = (picked == told.encode([""])).all(-1)
+    assert bool((own | silent).all())
+
+
+def test_rows_that_nobody_makes_are_not_waited_for(tmp_path: Path) -> None:
+    cache = LatentCache(open_world(WORDS), tmp_path, SCENES)
+    with pytest.raises(RuntimeError, match="has 0 of 1 shards"):
+        Rows(cache, "cpu").draw(np.random.default_rng(0), 2)
