@@ -28,7 +28,7 @@ from models.embedded.profiles import PAINTER as RECIPES
 from models.embedded.profiles import TUNING as TUNINGS
 from models.embedded.profiles import ProfileName
 
-PAINTER, PERCEPTION, GRADER, TUNING = 0.625, 0.56, 0.12, 0.19
+PAINTER, PERCEPTION, GRADER, TUNING = 0.625, 0.56, 0.08, 0.19
 """Shares of the time. Critic, judge and grader learn while the painter does."""
 
 

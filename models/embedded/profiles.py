@@ -141,7 +141,7 @@ PAINTER: dict[ProfileName, PainterProfile] = {
         192,
         3,
         scenes=200_000,
-        text_steps=3000,
+        text_steps=2500,
         text_batch=256,
         steps=60_000,
         batch=1024,

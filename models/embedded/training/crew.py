@@ -33,9 +33,22 @@ def crew_context(preloaded: Sequence[str] = PRELOADED) -> BaseContext:
     return context
 
 
-def _pack(make: Callable[[int], object], number: int) -> bytes:
+_make: Callable[[int], object] | None = None
+"""What this process of a crew makes. It is handed over once: a vocabulary that came anew with every number
+would equal the one before and not be it, and each cache that goes by vocabulary would compare them whole.
+"""
+
+
+def _begin(make: bytes) -> None:
+    global _make
+    torch.set_num_threads(1)
+    _make = pickle.loads(make)
+
+
+def _pack(number: int) -> bytes:
     """Pickled here, a tensor is its bytes; by the pool it would be an open file, of which few are allowed."""
-    return pickle.dumps(make(number), protocol=pickle.HIGHEST_PROTOCOL)
+    assert _make is not None
+    return pickle.dumps(_make(number), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 class Crew(Generic[T]):
@@ -48,9 +61,7 @@ class Crew(Generic[T]):
         self.make = make
         self.ahead = AHEAD * processes
         self.pool = (
-            ProcessPoolExecutor(
-                processes, mp_context=crew_context(), initializer=torch.set_num_threads, initargs=(1,)
-            )
+            ProcessPoolExecutor(processes, crew_context(), _begin, (pickle.dumps(make),))
             if processes
             else None
         )
@@ -66,7 +77,7 @@ class Crew(Generic[T]):
             self.made.clear()
         following = self.made[-1][0] + 1 if self.made else number
         for ahead in range(following, number + self.ahead):
-            self.made.append((ahead, self.pool.submit(_pack, self.make, ahead)))
+            self.made.append((ahead, self.pool.submit(_pack, ahead)))
         return pickle.loads(self.made.popleft()[1].result())
 
     def __enter__(self) -> Self:

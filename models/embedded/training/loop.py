@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from models.embedded.training.muon import GroupedMuon
 from models.embedded.training.team import Team
 
 Losses = Mapping[str, Tensor]
@@ -88,7 +89,7 @@ def optimisers(
         torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
     ]
     if hidden and muon_rate is not None:
-        made.append(torch.optim.Muon(hidden, lr=muon_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+        made.append(GroupedMuon(hidden, lr=muon_rate))
     return made
 
 
