@@ -341,11 +341,17 @@ def train_embedded(
     vocabulary: Annotated[
         str | None, typer.Option(help="Words to teach instead of the profile's.", show_default=False)
     ] = None,
+    crew: Annotated[int, typer.Option(min=0, help="Processes that render ahead for an accelerator.")] = 0,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="End after so long, not after so many steps.")
+    ] = None,
 ) -> int:
     """Train one part of the embedded models on the diorama."""
     from serving.training import train_part
 
-    return train_part(part, profile, out, steps, resume, start, reread, compiled, processes, vocabulary)
+    return train_part(
+        part, profile, out, steps, resume, start, reread, compiled, processes, vocabulary, crew, minutes
+    )
 
 
 @evaluate.command("memory")

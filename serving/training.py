@@ -20,6 +20,8 @@ Degrade = Callable[[Any], Any]
 PARTS = ("autoencoder", "decoder", "critic", "judge", "painter", "tuning")
 PAINTING = ("painter", "tuning")
 """The parts that train a painter, which can be compiled and shared between processes."""
+CREWED = ("critic", "judge", *PAINTING)
+"""The parts that other processes can render for, and that can be given so many minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class _Order:
     resume: bool
     device: str
     start: Path | None
+    crew: int
+    minutes: float | None
 
     def beside(self, part: str) -> Path:
         return self.out.parent / f"{part}-{self.named}"
@@ -52,6 +56,8 @@ def train_part(
     compiled: bool = False,
     processes: int = 1,
     vocabulary: str | None = None,
+    crew: int = 0,
+    minutes: float | None = None,
 ) -> int:
     """Train one part of the embedded models in `out`, on the profile's vocabulary or on `vocabulary`.
 
@@ -82,15 +88,18 @@ def train_part(
         raise UserError(f"--compile goes only with --part painter or tuning, not {part}")
     if processes > 1 and part not in PAINTING:
         raise UserError(f"--processes goes only with --part painter or tuning, not {part}")
+    if (crew or minutes) and part not in CREWED:
+        raise UserError(f"--crew and --minutes go only with --part {', '.join(CREWED)}, not {part}")
+    if crew and processes > 1:
+        raise UserError("--crew renders for one process that trains: leave --processes out")
     devices = choose_devices(settings.device)
     device = find_devices()[0] if devices == "auto" else devices[0]
     if processes > 1 and device != "cpu":
         raise UserError(f"--processes shares work between the cores of a CPU; the device is {device}")
     words = vocabulary or vocabulary_for(part, chosen)
     _check_art(words)
-    _train(
-        _Order(part, chosen, words, folder, named, steps, resume, device, start), reread, compiled, processes
-    )
+    order = _Order(part, chosen, words, folder, named, steps, resume, device, start, crew, minutes)
+    _train(order, reread, compiled, processes)
     print(f"training kept in {folder}")
     return 0
 
@@ -137,6 +146,7 @@ def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
         "device": order.device,
         "vocabulary": order.vocabulary,
     }
+    crewed: dict[str, Any] = {**common, "crew": order.crew, "minutes": order.minutes}
     try:
         match order.part:
             case "autoencoder":
@@ -151,14 +161,14 @@ def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
             case "critic" | "judge":
                 from models.embedded.training.perception import train
 
-                train(order.part, order.profile, order.out, degrade=_degrade(order), **common)
+                train(order.part, order.profile, order.out, degrade=_degrade(order), **crewed)
             case "tuning":
                 from models.embedded.training.team import train_together
                 from models.embedded.training.tuning import tune
 
                 assert order.start is not None  # checked with the command line
                 options = {"start": order.start, "compiled": compiled, **_eyes(order)}
-                train_together(processes, partial(tune, order.profile, order.out, **options, **common))
+                train_together(processes, partial(tune, order.profile, order.out, **options, **crewed))
             case _:
                 from models.embedded.training.painter import train
                 from models.embedded.training.team import train_together
@@ -168,7 +178,7 @@ def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
                     raise UserError(_say_missing(order, parts))
                 options = {"start": order.start, "reread": reread, "compiled": compiled}
                 train_together(
-                    processes, partial(train, order.profile, order.out, **parts, **options, **common)
+                    processes, partial(train, order.profile, order.out, **parts, **options, **crewed)
                 )
     except (ForeignLatents, ForeignTraining) as error:
         raise UserError(str(error)) from error

@@ -107,7 +107,7 @@ class TuningProfile:
 AUTOENCODER: dict[ProfileName, AutoencoderProfile] = {
     "tiny": AutoencoderProfile("tiny", (8, 8, 16, 16), steps=30, batch=4),
     "cpu": AutoencoderProfile("cpu_names", (16, 32, 64, 96), steps=2200, batch=16),
-    "gpu": AutoencoderProfile("full", (32, 64, 128, 128), steps=12000, batch=64, rate=1e-3),
+    "gpu": AutoencoderProfile("full", (16, 32, 64, 96), steps=4300, batch=16, rate=1e-3),
 }
 
 DECODER: dict[ProfileName, DecoderProfile] = {

@@ -73,7 +73,8 @@ def train(
 
     It sees the training drawings of `vocabulary` (None: the profile's own). With `start`, the folder of
     another autoencoder, whatever its widths, its latents agree with that one's wherever no cut-out or
-    composite stands: a painter that learnt in those can go on in these.
+    composite stands: a painter that learnt in those can go on in these. One of the same widths also begins
+    with its weights.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
@@ -84,11 +85,14 @@ def train(
     length = steps or recipe.steps
     words = load_vocabulary(vocabulary)
     torch.manual_seed(SEED)
-    network = AutoencoderTraining(build_autoencoder(recipe.channels), words).to(device)
+    network = AutoencoderTraining(build_autoencoder(recipe.channels), words)
     teacher = None
     if start is not None:
         teacher = AutoencoderKL.from_pretrained(start, local_files_only=True, torch_dtype=torch.float32)
+        if tuple(teacher.config["block_out_channels"]) == recipe.channels:
+            network.autoencoder.load_state_dict(teacher.state_dict())
         teacher = teacher.to(device).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]
+    network = network.to(device)
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995)
     if resume:
         training.resume()

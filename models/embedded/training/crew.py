@@ -34,9 +34,7 @@ def crew_context(preloaded: Sequence[str] = PRELOADED) -> BaseContext:
 
 
 _make: Callable[[int], object] | None = None
-"""What this process of a crew makes. It is handed over once: a vocabulary that came anew with every number
-would equal the one before and not be it, and each cache that goes by vocabulary would compare them whole.
-"""
+"""What this process of a crew makes, handed over when it begins."""
 
 
 def _begin(make: bytes) -> None:

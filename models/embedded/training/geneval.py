@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from diffusers import FluxPipeline
 from rich.console import Console
@@ -23,7 +24,8 @@ from models.embedded.shards import hash_weights
 from models.embedded.training.samples import paint, score_pictures
 from models.embedded.training.taught import vocabulary_of
 
-FILE = "geneval.json"
+FIGURES = "geneval.json"
+"""Beside a painter's weights, what they were measured to do: figures from an accelerator travel so."""
 SEED = 7001
 
 
@@ -36,20 +38,42 @@ def measure_geneval(
     steps: int,
     guidance: float,
     batch: int = 16,
-) -> dict[str, dict[str, float]]:
-    """Shares of pictures by tag, and as "mean": exactly as asked (`strict`), and as GenEval counts
-    (`lenient`).
+) -> dict[str, Any] | None:
+    """The figures of `samples` pictures of each of GenEval's prompts that `vocabulary` has the words for.
 
-    `samples` pictures are painted of each of GenEval's prompts that `vocabulary` has the words for.
+    Returns:
+        How they were made, and under "tags" the shares of right pictures by tag and as "mean": `strict`
+        exactly as asked, `lenient` as GenEval counts. None where no prompt has these words alone.
     """
-    asked = [case for case in geneval_cases(load_vocabulary(vocabulary)) for _ in range(samples)]
+    prompts = geneval_cases(load_vocabulary(vocabulary))
+    if not prompts:
+        return None
+    began = time.monotonic()
+    asked = [case for case in prompts for _ in range(samples)]
     seeds = [SEED + number for number in range(len(asked))]
     pictures = paint(pipeline, [case.prompt for case in asked], seeds, steps, guidance, batch)
-    return score_pictures(asked, judge.perceive(pictures))
+    rows = score_pictures(asked, judge.perceive(pictures))
+    return {
+        "prompts": len(prompts),
+        "samples": samples,
+        "steps": steps,
+        "guidance": guidance,
+        "seed": SEED,
+        "device": str(pipeline.device),
+        "seconds_per_picture": round((time.monotonic() - began) / len(asked), 3),
+        "tags": {tag: {kind: round(share, 4) for kind, share in row.items()} for tag, row in rows.items()},
+    }
+
+
+def find_figures(painter: Path) -> dict[str, Any] | None:
+    """What was measured of the painter saved in `painter`, if its weights are still those."""
+    file = painter / FIGURES
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return found["figures"] if found.get("weights") == hash_weights(painter / "transformer") else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure a saved painter; prints a table, and leaves the figures in the painter's `geneval.json`."""
+    """Measure a saved painter: prints a table, and leaves the figures beside its weights."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,8 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if vocabulary is None:
         print(f"{asked.painter / 'card.json'} does not say what the painter was taught", file=sys.stderr)
         return 2
-    began = time.monotonic()
-    rows = measure_geneval(
+    figures = measure_geneval(
         load_painter(asked.painter, asked.device),
         load_perceiver(asked.judge, asked.device),
         vocabulary,
@@ -74,20 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         guidance=asked.guidance,
         batch=16 if asked.device == "cpu" else 128,
     )
-    found = {
-        "prompts": len(geneval_cases(load_vocabulary(vocabulary))),
-        "samples": asked.samples,
-        "steps": asked.steps,
-        "guidance": asked.guidance,
-        "seed": SEED,
-        "device": asked.device,
-        "seconds": round(time.monotonic() - began, 1),
-        "weights": hash_weights(asked.painter / "transformer"),
-        "tags": {tag: {kind: round(share, 4) for kind, share in row.items()} for tag, row in rows.items()},
-    }
-    (asked.painter / FILE).write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    if figures is None:
+        print(f"none of GenEval's prompts is in the words of {vocabulary!r}", file=sys.stderr)
+        return 2
+    weights = hash_weights(asked.painter / "transformer")
+    told = json.dumps({"weights": weights, "figures": figures}, indent=2)
+    (asked.painter / FIGURES).write_text(told + "\n", "utf-8")
     table = Table("tag", "as GenEval counts", "exactly")
-    for tag, row in rows.items():
+    for tag, row in figures["tags"].items():
         table.add_row(tag, f"{row['lenient']:.3f}", f"{row['strict']:.3f}")
     Console().print(table)
     return 0

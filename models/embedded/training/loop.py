@@ -59,10 +59,9 @@ class Average:
         keep = min(self.decay, (1 + step) / (10 + step))
         state = module.state_dict()
         floats = [name for name, value in state.items() if value.is_floating_point()]
+        ours, theirs = [self.state[name] for name in floats], [state[name] for name in floats]
         # One launch for all: an accelerator has done each of hundreds long before the next is asked for.
-        torch._foreach_lerp_(
-            [self.state[name] for name in floats], [state[name] for name in floats], 1 - keep
-        )  # pyright: ignore[reportPrivateUsage]
+        torch._foreach_lerp_(ours, theirs, 1 - keep)  # pyright: ignore[reportPrivateUsage]
         for name in state.keys() - set(floats):
             self.state[name].copy_(state[name])
 

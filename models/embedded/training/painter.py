@@ -7,7 +7,8 @@ middle block, which shape and colour stand there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import lexicon
-from diorama.world import World
 from models.embedded.painter import (
     assemble,
     build_pooled_encoder,
@@ -30,8 +30,7 @@ from models.embedded.painter import (
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
 from models.embedded.shards import SHARD_BYTES
-from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
-from models.embedded.training.crew import Crew
+from models.embedded.training.captions import Captions
 from models.embedded.training.going_on import Finished, check_sizes, fit_inlets
 from models.embedded.training.latents import NONE, TOKENS
 from models.embedded.training.loop import (
@@ -44,9 +43,10 @@ from models.embedded.training.loop import (
 )
 from models.embedded.training.painters_world import SEED, open_rows, open_world
 from models.embedded.training.precision import mixed
+from models.embedded.training.reading import learn_to_read
 from models.embedded.training.samples import draw_samples
 from models.embedded.training.taught import note_vocabulary
-from models.embedded.training.text import TextReader, graph_targets, lean_heads
+from models.embedded.training.text import TextReader, lean_heads
 
 THING_WEIGHT = 2.0
 """How much more a token weighs where the network itself expects a thing.
@@ -181,7 +181,7 @@ def train(
     torch.manual_seed(SEED)
     network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
     if start is None:
-        _learn_to_read(network, captions, recipe, out / "text", resume, crew)
+        learn_to_read(network, captions, recipe, out / "text", resume, crew)
     else:
         go_on_from(start, network, captions, recipe, out / "text", reread=reread, resume=resume)
     network.freeze_encoders()
@@ -198,6 +198,7 @@ def train(
         return losses(network, captions, rows.draw(rng, recipe.batch), rng, noise)
 
     def look(step: int) -> Mapping[str, float]:
+        save_average(recipe, training.average.state, vae, out / "painter")
         pipeline = build_pipeline(recipe, training.average.state, vae)
         sheet = out / "samples" / f"{step:07d}.png"
         return draw_samples(
@@ -251,8 +252,11 @@ def export(profile: ProfileName, out: Path, autoencoder: Path, vocabulary: str |
 def save_average(
     recipe: PainterProfile, average: Mapping[str, Tensor], vae: AutoencoderKL, folder: Path
 ) -> Path:
-    """Save averaged weights as a painter that says which words it was taught; returns `folder`."""
-    save_painter(build_pipeline(recipe, average, vae), folder)
+    """Save averaged weights as a painter that says which words it was taught; returns `folder`.
+
+    Done at every look too: an accelerator may be taken back before a training is at its end.
+    """
+    save_painter(build_pipeline(recipe, average, deepcopy(vae)), folder)
     note_vocabulary(folder, recipe.vocabulary)
     return folder
 
@@ -294,7 +298,7 @@ def go_on_from(
     if not reread:
         finished.copy_encoder(network.text_encoder, finished.text_encoder, captions.tokenizer)
     if reread or finished.lacks(captions.tokenizer):
-        _learn_to_read(network, captions, recipe, text, resume)
+        learn_to_read(network, captions, recipe, text, resume)
         fit_inlets(finished, network.transformer, network.text_encoder, network.pooled_encoder, captions)
 
 
@@ -351,75 +355,3 @@ def unpack(tokens: Tensor) -> Tensor:
     n = len(tokens)
     grid = tokens.view(n, TOKENS, TOKENS, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return grid.reshape(n, -1, 2 * TOKENS, 2 * TOKENS)
-
-
-def _draw_reading(world: World, rng: np.random.Generator, count: int) -> list[int]:
-    """Entries of which the first three fifths are about several kinds of things: only those have anything to
-    bind.
-    """
-    found: list[int] = []
-    while len(found) < count:
-        index = int(rng.integers(2**40))
-        if len(found) >= 0.6 * count or len(world.graph(index).groups) > 1:
-            found.append(index)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingBatches:
-    """Draw after draw of `size` prompts as ids, and their graphs as `graph_targets`."""
-
-    captions: Captions
-    size: int
-
-    def __call__(self, draw: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The prompts of one draw."""
-        rng, world = generator(SEED, draw, 7), self.captions.world
-        indices = _draw_reading(world, rng, self.size)
-        wordings = [0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)) for _ in indices]
-        prompts = [world.prompt(i, w) for i, w in zip(indices, wordings, strict=True)]
-        graphs = [world.graph(i) for i in indices]
-        wanted = graph_targets(graphs, world.vocabulary)
-        return self.captions.encode(prompts), {name: value.to(torch.int8) for name, value in wanted.items()}
-
-
-def _learn_to_read(
-    network: PainterTraining,
-    captions: Captions,
-    recipe: PainterProfile,
-    out: Path,
-    resume: bool,
-    crew: int = 0,
-) -> None:
-    """The text phase: encoders and reader on prompts alone."""
-
-    class Readers(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.text_encoder = network.text_encoder
-            self.pooled_encoder = network.pooled_encoder
-            self.reader = network.reader
-
-    readers = Readers()
-    training = Training(readers, optimisers(readers, recipe.rate), out, decay=0.99)
-    if resume:
-        training.resume()
-    make = ReadingBatches(Captions(captions.world, captions.tokenizer, "cpu"), recipe.text_batch)
-
-    def loss_at(draw: int) -> Losses:
-        ids, wanted = crewed(draw)
-        ids, wanted = ids.to(device), {name: value.to(device).long() for name, value in wanted.items()}
-        states, pooled = network.read(ids)
-        return network.reader(states, pooled, ids > 0, wanted)
-
-    device = captions.device
-    with Crew(make, -(-crew // 3)) as crewed:  # the others render
-        training.run(
-            recipe.text_steps,
-            loss_at,
-            rate_at=lambda step: schedule(step, recipe.text_steps),
-            every=min(250, recipe.text_steps),
-        )
-    # The encoders are frozen next. Their last gradients would count in the norm by which all are clipped,
-    # but not in a training that was stopped and goes on.
-    readers.zero_grad(set_to_none=True)

@@ -16,6 +16,7 @@ from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import load_painter
 from models.embedded.perception import load_perceiver
 from models.embedded.shards import FILE, weight_files
+from models.embedded.training.geneval import FIGURES, find_figures, measure_geneval
 from models.embedded.training.measure import (
     MEASURE_SEED,
     load_reconstructions,
@@ -111,10 +112,12 @@ def ship_painter(
     steps: int,
     guidance: float,
     per_family: int = 50,
+    official: int = 4,
     weights: Path = WEIGHTS,
 ) -> Card:
-    """Measure single samples of the pipeline in `source` by the judge, in both wordings, and ship it. No
-    scene is rendered for that, so no atlas is needed.
+    """Measure single samples of the pipeline in `source` by the judge, in both wordings and of GenEval's own
+    prompts (`official` samples of each that it has the words for), and ship it. No scene is rendered for
+    that, so no atlas is needed. What `geneval` measured of these very weights is taken over.
 
     Raises:
         NotBetter: the shipped one's canonical mean is as high, or it names as many things of another
@@ -149,8 +152,14 @@ def ship_painter(
         },
     }
 
+    told = find_figures(source) or measure_geneval(
+        pipeline, perceiver, vocabulary, samples=official, steps=steps, guidance=guidance
+    )
+    if told is not None:
+        card["geneval"] = told
+
     def copy(target: Path) -> None:
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FIGURES))
 
     return replace_shipped(weights / "painter", card, copy)
 

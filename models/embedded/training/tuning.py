@@ -171,6 +171,7 @@ def tune(
         return {**graded, **{name: tuning.kept * value for name, value in kept.items()}}
 
     def look(step: int) -> Mapping[str, float]:
+        save_average(recipe, training.average.state, vae, out / "painter")
         return draw_samples(
             build_pipeline(recipe, training.average.state, vae),
             recipe.vocabulary,
