@@ -80,7 +80,6 @@ def run(lease: Lease) -> int:
     """All stages, each in a process of its own; 0, or 1 if one failed."""
     lease.out.mkdir(parents=True, exist_ok=True)
     running = {"painter": start(lease, "painter")}
-    failed: list[str] = []
     waiting = {
         "critic": lease.latents,
         "judge": lease.latents,
@@ -90,6 +89,20 @@ def run(lease: Lease) -> int:
     if geneval_cases(load_vocabulary(RECIPES[lease.profile].vocabulary)):
         waiting["geneval_painter"] = lambda: ended(running, "painter", "judge")
         waiting["geneval_tuned"] = lambda: ended(running, "tuning", "judge")
+    try:
+        return _watch(lease, running, waiting)
+    except KeyboardInterrupt:  # the stages were interrupted too, and write their checkpoints
+        for process in running.values():
+            process.wait()
+        print(f"stopped: called again with {lease.out} it goes on", file=sys.stderr)
+        return 130
+
+
+def _watch(
+    lease: Lease, running: dict[str, subprocess.Popen[bytes]], waiting: dict[str, Callable[[], bool]]
+) -> int:
+    """Start what no longer has to wait, until nothing is left; 1 if a stage failed."""
+    failed: list[str] = []
     while waiting or any(process.poll() is None for process in running.values()):
         for name in [name for name, ready in waiting.items() if ready()]:
             del waiting[name]

@@ -160,7 +160,8 @@ def train(
         compiled: compile the transformer, which takes a C++ compiler and a minute and makes steps a tenth
             shorter on a CPU.
         crew: how many processes render scenes and draw their captions, on CPUs, while the painter learns from
-            those before. Each scene has a fixed set of captions then.
+            those before. Each scene has a fixed set of captions then, and what is drawn depends on how many
+            scenes are there by then: only without a crew is a training the same each time.
         minutes: end after so long instead of after so many steps.
         device: "cpu" or "cuda:0".
 

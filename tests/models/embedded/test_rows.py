@@ -32,25 +32,30 @@ def captions() -> Captions:
     return Captions(open_world(WORDS).world, build_tokenizer(lexicon(), lexicon(WORDS)), "cpu")
 
 
-def test_a_crew_makes_the_same_rows_and_captions_beside_them(autoencoder: Path, tmp_path: Path) -> None:
-    alone = open_rows(open_world(WORDS), captions(), autoencoder, tmp_path / "one", SCENES, "cpu").all()
-    made = open_rows(open_world(WORDS), captions(), autoencoder, tmp_path / "two", SCENES, "cpu", crew=2)
-    beside = made.all()
+@pytest.fixture(scope="module")
+def crewed(autoencoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    folder = tmp_path_factory.mktemp("crewed")
+    return open_rows(open_world(WORDS), captions(), autoencoder, folder, SCENES, "cpu", crew=2)
+
+
+def test_a_crew_makes_the_same_rows_and_captions_beside_them(
+    autoencoder: Path, crewed: Rows, tmp_path: Path
+) -> None:
+    alone = open_rows(open_world(WORDS), captions(), autoencoder, tmp_path, SCENES, "cpu").all()
+    beside = crewed.all()
     assert set(beside) == {*alone, "captions"}
     for name, value in alone.items():
         assert torch.equal(value, beside[name]), name
     assert beside["captions"].shape == (SCENES, TOLD, 40)
-    drawn = made.draw(np.random.default_rng(0), 5)
+    drawn = crewed.draw(np.random.default_rng(0), 5)
     assert {len(value) for value in drawn.values()} == {5}
 
 
-def test_captions_that_were_drawn_ahead_speak_of_their_pictures(autoencoder: Path, tmp_path: Path) -> None:
-    told = captions()
-    rows = open_rows(open_world(WORDS), told, autoencoder, tmp_path, SCENES, "cpu", crew=1).all()
-    for row in range(SCENES):
-        index = int(rows["index"][row])
+def test_captions_that_were_drawn_ahead_speak_of_their_pictures(crewed: Rows) -> None:
+    told, rows = captions(), crewed.all()
+    for index, drawn in zip(rows["index"].tolist(), rows["captions"], strict=True):
         asked = {group.shape for group in told.world.graph(index).groups}
-        for ids in rows["captions"][row]:
+        for ids in drawn:
             prompt = told.tokenizer.decode(ids.long(), skip_special_tokens=True).removesuffix(" .")
             graph = parse(prompt).graph
             assert graph is not None and {group.shape for group in graph.groups} == asked, prompt
