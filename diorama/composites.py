@@ -122,30 +122,44 @@ def composite_bounds(camera: Camera, thing: Thing) -> Box:
     asks for it thousands of times.
     """
     shell, size = _shell(thing.shape), _SIZES[thing.size]
-    turn = [direction(camera, *axis) for axis in _turned_axes(thing.yaw)]
-    to_camera = np.array(turn) * size
+    to_camera = np.array([direction(camera, *axis) for axis in _turned_axes(thing.yaw)]) * size
     middle = np.array(view(camera, thing.x, thing.y, thing.z))
-    low, high = [], []
-    if len(shell.points):
-        x, y, z = (shell.points @ to_camera + middle).T
-        flat = np.stack([camera.focal * x / z, -camera.focal * y / z])
-        low.append(flat.min(1))
-        high.append(flat.max(1))
-    if len(shell.centres):
-        centre = shell.centres @ to_camera + middle
-        axes = shell.axes @ to_camera
-        dual = centre[:, :, None] * centre[:, None, :] - axes.transpose(0, 2, 1) @ axes
-        xx, yy, zz = dual[:, 0, 0], dual[:, 1, 1], dual[:, 2, 2]
-        xz, yz = dual[:, 0, 2], dual[:, 1, 2]
-        pad = shell.pads * size / centre[:, 2]
-        half = (
-            np.stack([np.sqrt(np.maximum(xz**2 - xx * zz, 0)), np.sqrt(np.maximum(yz**2 - yy * zz, 0))]) / zz
-        )
-        mid = np.stack([xz, -yz]) / zz
-        low.append((camera.focal * (mid - half - pad)).min(1))
-        high.append((camera.focal * (mid + half + pad)).max(1))
-    (left, top), (right, bottom) = np.min(low, 0) + 0.5, np.max(high, 0) + 0.5
-    return float(left), float(top), float(right), float(bottom)
+    boxes = [
+        *_point_boxes(shell.points @ to_camera + middle),
+        *_round_boxes(shell.centres @ to_camera + middle, shell.axes @ to_camera, shell.pads * size),
+    ]
+    return join([_framed(camera, box) for box in boxes])
+
+
+def _framed(camera: Camera, box: Box) -> Box:
+    """A box in focal lengths from the picture's centre, upwards, in fractions of the picture."""
+    left, low, right, high = (camera.focal * side for side in box)
+    return 0.5 + left, 0.5 - high, 0.5 + right, 0.5 - low
+
+
+def _point_boxes(points: NDArray[np.float64]) -> Iterator[Box]:
+    """The box around points (P, 3) in camera coordinates, if there are any."""
+    if len(points):
+        flat = points[:, :2] / points[:, 2:]
+        yield _around(flat, flat)
+
+
+def _round_boxes(
+    centres: NDArray[np.float64], axes: NDArray[np.float64], pads: NDArray[np.float64]
+) -> Iterator[Box]:
+    """The box around ellipsoids, as `pinhole.conic` finds one's, if there are any."""
+    if len(centres):
+        dual = centres[:, :, None] * centres[:, None, :] - axes.transpose(0, 2, 1) @ axes
+        to_depth, depth = dual[:, :2, 2], dual[:, 2, 2, None]
+        half = np.sqrt(np.maximum(to_depth**2 - dual[:, (0, 1), (0, 1)] * depth, 0.0)) / depth
+        half += (pads / centres[:, 2])[:, None]
+        yield _around(to_depth / depth - half, to_depth / depth + half)
+
+
+def _around(low: NDArray[np.float64], high: NDArray[np.float64]) -> Box:
+    """One box around many, from their lower and upper corners (N, 2)."""
+    (left, bottom), (right, top) = low.min(0).tolist(), high.max(0).tolist()
+    return left, bottom, right, top
 
 
 @dataclass(frozen=True, slots=True)

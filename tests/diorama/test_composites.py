@@ -3,7 +3,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diorama.composites import composite_extent, load_composites, paint, pieces
+from diorama.composites import (
+    composite_bounds,
+    composite_extent,
+    join,
+    load_composites,
+    paint,
+    piece_bounds,
+    pieces,
+)
 from diorama.projection import bounds, corners, extent
 from diorama.render import View, mask_boxes, portraits, render
 from diorama.scene import Camera, Light, Scene, Thing
@@ -107,3 +115,12 @@ def test_small_ones_are_the_same_but_smaller() -> None:
     scale = next(size.scale for size in VOCABULARY.sizes if size.name == "small")
     assert extent(small) == pytest.approx([length * scale for length in extent(large)])
     assert len(pieces(small)) == len(pieces(large))
+
+
+@pytest.mark.parametrize("shape", COMPOSITES)
+def test_the_box_in_the_picture_is_that_of_the_parts(shape: str) -> None:
+    camera = Camera(0.3, 2.0, 6.0, 0.2, 1.1)
+    for size, yaw, z in (("small", -0.7, -1.0), ("large", 0.4, 1.5)):
+        thing = Thing(shape, None, "plain", size, x=-0.8, y=0.9, z=z, yaw=yaw)
+        one_by_one = join([piece_bounds(camera, piece) for piece in pieces(thing)])
+        assert composite_bounds(camera, thing) == pytest.approx(one_by_one, abs=1e-12)

@@ -51,7 +51,22 @@ def _painter(card: dict[str, Any]) -> list[str]:
     for family, row in measured["canonical"].items():
         other = measured["heldout"][family]
         lines.append(f"| {family} | {_both(row)} | {_both(other)} |")
-    return lines
+    return [*lines, *_official(card["geneval"])] if "geneval" in card else lines
+
+
+def _official(figures: dict[str, Any]) -> list[str]:
+    """GenEval's own prompts."""
+    tags = {tag: row for tag, row in figures["tags"].items() if tag != "mean"}
+    return [
+        "",
+        f"{figures['prompts']} of GenEval's 553 prompts are in its words; {figures['samples']} single "
+        f"samples of each ({figures['seconds_per_picture']:.2f} s a picture on {figures['device']}), and the "
+        "mean of the tags:",
+        "",
+        f"| {' | '.join(tags)} | mean |",
+        "|---|" + "---|" * len(tags),
+        f"| {' | '.join(_both(row) for row in figures['tags'].values())} |",
+    ]
 
 
 def _both(row: dict[str, float]) -> str:
