@@ -52,7 +52,7 @@ def count_right(painter: Path, judge: Path, count: int, steps: int, guidance: fl
     words, pipeline, eyes = load_vocabulary(known), load_painter(painter), load_perceiver(judge)
     found: Verdicts = {}
     rows = list(product(WORDINGS, available_families(words)))
-    for wording, family in track(rows, painter.name, console=Console(stderr=True)):
+    for wording, family in track(rows, str(painter), console=Console(stderr=True)):
         asked = cases("heldout", [family], count, SEED, words)
         prompts = [say(case.graph) if wording == "canonical" else case.prompt for case in asked]
         pictures = paint(pipeline, prompts, [SEED + number for number in range(count)], steps, guidance)
@@ -66,7 +66,7 @@ def count_right(painter: Path, judge: Path, count: int, steps: int, guidance: fl
 def compare(painters: Sequence[Path], judge: Path, count: int, steps: int, guidance: float) -> Table:
     """A row per family and wording, and the means of each wording and of both."""
     told = [count_right(painter, judge, count, steps, guidance) for painter in painters]
-    table = Table("wording", "family", *[painter.name for painter in painters])
+    table = Table("wording", "family", *[str(painter) for painter in painters])
     if len(painters) > 1:
         table.add_column("difference, in points")
     for key in told[0]:
