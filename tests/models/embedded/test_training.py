@@ -41,6 +41,18 @@ def test_autoencoder_learns_and_normalises_its_latents(tiny_autoencoder: Path, t
     assert loaded.config["shift_factor"] is not None and loaded.config["scaling_factor"] > 0
 
 
+def test_an_autoencoder_of_the_same_widths_goes_on_with_its_weights(
+    tiny_autoencoder: Path, tmp_path: Path
+) -> None:
+    start = tiny_autoencoder / "autoencoder"
+    autoencoder.train("tiny", tmp_path / "on", start=start, steps=1)
+    autoencoder.train("tiny", tmp_path / "anew", steps=1)
+    assert losses(tmp_path / "on", "pixels")[0] < 0.9 * losses(tmp_path / "anew", "pixels")[0]
+    before = AutoencoderKL.from_pretrained(start).state_dict()
+    after = AutoencoderKL.from_pretrained(tmp_path / "on" / "autoencoder").state_dict()
+    assert all((after[name] - value).abs().max() < 1e-4 for name, value in before.items())
+
+
 def test_a_decoder_learns_and_leaves_the_latents_as_they_are(tiny_autoencoder: Path, tmp_path: Path) -> None:
     before = AutoencoderKL.from_pretrained(tiny_autoencoder / "autoencoder")
     decoder.train("tiny", tmp_path, start=tiny_autoencoder / "autoencoder", steps=60)
