@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--autoencoder", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=24.0)
     parser.add_argument("--scenes", type=int, default=200_000)
-    parser.add_argument("--crew", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--crew", type=int, default=max(1, (os.cpu_count() or 2) - 3))
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--profile", choices=get_args(ProfileName), default="gpu")
     parser.add_argument("--compile", action="store_true", dest="compiled")
