@@ -17,26 +17,26 @@ import argparse
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from diorama.families import Family, available_families, cases
-from diorama.truth import Seen, mismatches
 from diorama.vocabulary import load_vocabulary
-from diorama.wording import say
 from evaluation.statistics import bootstrap
 from models.backends import WEIGHTS
 from models.embedded.painter import load_painter
 from models.embedded.perception import load_perceiver
-from models.embedded.training.samples import paint
-from models.embedded.training.taught import vocabulary_of
+from models.embedded.training.measure import Wording, paint_cases
+from models.embedded.training.replacing import find_vocabulary
+from models.embedded.training.samples import judge_picture
 from models.threads import fixed_threads
 
 SEED = 9009
-WORDINGS = ("canonical", "held out")
-Verdicts = dict[tuple[str, Family], list[float]]
+WORDINGS: tuple[Wording, ...] = get_args(Wording)
+Verdicts = dict[tuple[Wording, Family], list[float]]
 """By wording and family, 1.0 for every picture that shows exactly what was asked."""
 
 
@@ -44,20 +44,17 @@ def count_right(painter: Path, judge: Path, count: int, steps: int, guidance: fl
     """The judge's verdicts on `count` single samples per family and wording.
 
     Raises:
-        ValueError: nothing beside `painter` says which words it was taught.
+        LacksWords: nothing beside `painter` says which words it was taught.
     """
-    known = vocabulary_of(painter)
-    if known is None:
-        raise ValueError(f"{painter / 'card.json'} does not name a vocabulary: train the painter again")
-    words, pipeline, eyes = load_vocabulary(known), load_painter(painter), load_perceiver(judge)
+    words, pipeline = load_vocabulary(find_vocabulary(painter)), load_painter(painter)
+    eyes = load_perceiver(judge)
     found: Verdicts = {}
     rows = list(product(WORDINGS, available_families(words)))
     for wording, family in track(rows, str(painter), console=Console(stderr=True)):
         asked = cases("heldout", [family], count, SEED, words)
-        prompts = [say(case.graph) if wording == "canonical" else case.prompt for case in asked]
-        pictures = paint(pipeline, prompts, [SEED + number for number in range(count)], steps, guidance)
+        pictures = paint_cases(pipeline, asked, wording, SEED, steps, guidance)
         found[wording, family] = [
-            float(not mismatches(case.graph, [Seen.of(thing) for thing in report.things], report.setting))
+            float(judge_picture(case, report)[0])
             for case, report in zip(asked, eyes.perceive(pictures), strict=True)
         ]
     return found

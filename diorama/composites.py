@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from math import cos, radians, sin, sqrt
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,8 +105,7 @@ def composite_extent(shape: str) -> Vector:
 
 def pieces(thing: Thing) -> list[Piece]:
     """The thing's parts in the world."""
-    c, s = cos(thing.yaw), sin(thing.yaw)
-    turned: Matrix = ((c, 0.0, s), (0.0, 1.0, 0.0), (-s, 0.0, c))
+    turned = _turned(thing.yaw)
     size = _SIZES[thing.size]
     found: list[Piece] = []
     for piece in _upright(thing.shape):
@@ -122,7 +121,7 @@ def composite_bounds(camera: Camera, thing: Thing) -> Box:
     asks for it thousands of times.
     """
     shell, size = _shell(thing.shape), _SIZES[thing.size]
-    to_camera = np.array([direction(camera, *axis) for axis in _turned_axes(thing.yaw)]) * size
+    to_camera = np.array([direction(camera, *axis) for axis in zip(*_turned(thing.yaw), strict=True)]) * size
     middle = np.array(view(camera, thing.x, thing.y, thing.z))
     boxes = [
         *_point_boxes(shell.points @ to_camera + middle),
@@ -177,37 +176,17 @@ class _Shell:
 @cache
 def _shell(shape: str) -> _Shell:
     points: list[Vector] = []
-    round_ones: list[tuple[Vector, tuple[Vector, Vector, Vector], float]] = []
+    rounds: list[_Round] = []
     for piece in _upright(shape):
-        x, y, z = (piece.axis(index) for index in range(3))
-        match piece.part.solid:
-            case "sphere":
-                round_ones.append((piece.centre, (x, y, z), 0.0))
-            case "torus":
-                tube = piece.lengths[2] / 2
-                share = 1.0 - 2.0 * tube / piece.lengths[0]
-                round_ones.append(
-                    (piece.centre, (_moved(_NOWHERE, x, share), _moved(_NOWHERE, y, share), _NOWHERE), tube)
-                )
-            case "cylinder":
-                round_ones += [(_moved(piece.centre, y, sign), (x, z, _NOWHERE), 0.0) for sign in (-1.0, 1.0)]
-            case "cone":
-                round_ones.append((_moved(piece.centre, y, -1.0), (x, z, _NOWHERE), 0.0))
-                points.append(_moved(piece.centre, y, 1.0))
-            case "cube" | "pyramid":
-                points += _corners(piece)
+        own_points, own_rounds = _outline(piece)
+        points += own_points
+        rounds += own_rounds
     return _Shell(
         np.array(points).reshape(-1, 3),
-        np.array([centre for centre, _, _ in round_ones]).reshape(-1, 3),
-        np.array([axes for _, axes, _ in round_ones]).reshape(-1, 3, 3),
-        np.array([pad for _, _, pad in round_ones]),
+        np.array([one.centre for one in rounds]).reshape(-1, 3),
+        np.array([one.axes for one in rounds]).reshape(-1, 3, 3),
+        np.array([one.pad for one in rounds]),
     )
-
-
-def _turned_axes(yaw: float) -> Matrix:
-    """A thing's own x, y and z in the world."""
-    c, s = cos(yaw), sin(yaw)
-    return (c, 0.0, -s), (0.0, 1.0, 0.0), (s, 0.0, c)
 
 
 def paint(thing: Thing, part: Part) -> Rgb:
@@ -235,25 +214,41 @@ def join(boxes: list[Box]) -> Box:
 
 
 def _boxes(camera: Camera, piece: Piece) -> Iterator[Box]:
-    axes = [direction(camera, *piece.axis(index)) for index in range(3)]
-    up = piece.axis(1)
+    points, rounds = _outline(piece)
+    for one in rounds:
+        axes = tuple(direction(camera, *axis) for axis in one.axes)
+        yield conic(camera, view(camera, *one.centre), axes, one.pad)
+    for corner in points:
+        yield point(camera, *corner)
+
+
+class _Round(NamedTuple):
+    """An ellipsoid with half `axes`, or an ellipse where the third is 0, widened by `pad`."""
+
+    centre: Vector
+    axes: tuple[Vector, Vector, Vector]
+    pad: float = 0.0
+
+
+def _outline(piece: Piece) -> tuple[list[Vector], list[_Round]]:
+    """The points and ellipsoids that bound a part from every side."""
+    x, y, z = (piece.axis(index) for index in range(3))
     match piece.part.solid:
         case "sphere":
-            yield conic(camera, view(camera, *piece.centre), tuple(axes))
+            return [], [_Round(piece.centre, (x, y, z))]
         case "torus":
             tube = piece.lengths[2] / 2
             share = 1.0 - 2.0 * tube / piece.lengths[0]
-            ring = tuple((axis[0] * share, axis[1] * share, axis[2] * share) for axis in axes[:2])
-            yield conic(camera, view(camera, *piece.centre), ring, pad=tube)
+            ring = (_moved(_NOWHERE, x, share), _moved(_NOWHERE, y, share), _NOWHERE)
+            return [], [_Round(piece.centre, ring, tube)]
         case "cylinder":
-            for sign in (-1.0, 1.0):
-                yield conic(camera, view(camera, *_moved(piece.centre, up, sign)), (axes[0], axes[2]))
+            ends = (_moved(piece.centre, y, sign) for sign in (-1.0, 1.0))
+            return [], [_Round(end, (x, z, _NOWHERE)) for end in ends]
         case "cone":
-            yield conic(camera, view(camera, *_moved(piece.centre, up, -1.0)), (axes[0], axes[2]))
-            yield point(camera, *_moved(piece.centre, up, 1.0))
+            base = _Round(_moved(piece.centre, y, -1.0), (x, z, _NOWHERE))
+            return [_moved(piece.centre, y, 1.0)], [base]
         case "cube" | "pyramid":
-            for corner in _corners(piece):
-                yield point(camera, *corner)
+            return list(_corners(piece)), []
 
 
 def _corners(piece: Piece) -> Iterator[Vector]:
@@ -326,6 +321,12 @@ def _reach(piece: Piece) -> tuple[Vector, Vector]:
             return low, (max(e[0] for e in ends), max(e[1] for e in ends), max(e[2] for e in ends))
     c = piece.centre
     return (c[0] - half[0], c[1] - half[1], c[2] - half[2]), (c[0] + half[0], c[1] + half[1], c[2] + half[2])
+
+
+def _turned(yaw: float) -> Matrix:
+    """About the upright axis."""
+    c, s = cos(yaw), sin(yaw)
+    return (c, 0.0, s), (0.0, 1.0, 0.0), (-s, 0.0, c)
 
 
 def _rotation(degrees: Vector) -> Matrix:

@@ -4,7 +4,6 @@ The format is the hub's (`model-00001-of-00002.safetensors`, `model.safetensors.
 transformers and `models.weights` read too.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,11 +42,3 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / FILE]
     named: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
     return [folder / name for name in sorted(set(named.values()))]
-
-
-def hash_weights(folder: Path) -> str:
-    """SHA-256 over the weight files in `folder`, by name: which weights a figure belongs to."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

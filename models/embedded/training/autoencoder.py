@@ -26,6 +26,7 @@ from models.embedded.training.loop import (
     Losses,
     Training,
     generator,
+    mean_cross_entropy,
     optimisers,
     schedule,
     torch_generator,
@@ -202,8 +203,7 @@ def losses(
     )
     colours = colours.to(n.device)[n, grid[here]]
     logits = read.permute(0, 2, 3, 1)[here][:, 1 + count :]
-    told = bool((colours != IGNORED).any())
-    colour = F.cross_entropy(logits, colours, ignore_index=IGNORED) if told else 0 * logits.sum()
+    colour = mean_cross_entropy(logits, colours)
     result["reader"] = 0.05 * (presence + shape + colour)
     if teacher is not None:
         agreed = ~_near_names(words, batch, ids)[:, None]

@@ -7,6 +7,7 @@ thing it cannot see which one it is. Told that the red one is on the left, it ca
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from math import hypot
 from random import Random
 
@@ -23,6 +24,7 @@ from diorama.vocabulary import Vocabulary
 from diorama.wording import TRAINING_STYLES, say
 from diorama.world import World
 from models.embedded.profiles import TEXT_TOKENS
+from models.embedded.training.loop import uniform
 
 CANONICAL = 0.35
 """Share of captions in the canonical wording."""
@@ -103,8 +105,12 @@ class Captions:
         n, k, _ = told.shape
         chosen = torch.randint(k, (n,), generator=noise, device=noise.device)
         ids = told[torch.arange(n, device=told.device), chosen.to(told.device)].long()
-        silent = torch.rand(n, 1, generator=noise, device=noise.device).to(told.device) < EMPTY
-        return torch.where(silent, self.encode([""]), ids)
+        silent = uniform(noise, n, 1).to(told.device) < EMPTY
+        return torch.where(silent, self._silence, ids)
+
+    @cached_property
+    def _silence(self) -> Tensor:
+        return self.encode([""])
 
     def _tell(self, index: int, wording: int, shapes: Classes, colours: Classes) -> str:
         rng = Random(f"{self.world.seed}/told/{index}/{wording}")

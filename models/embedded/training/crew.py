@@ -7,7 +7,7 @@ What is made depends on its number alone, so that a training with a crew sees wh
 import multiprocessing
 import pickle
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.context import BaseContext
 from types import TracebackType
@@ -17,19 +17,19 @@ import torch
 
 T = TypeVar("T")
 
-PRELOADED = (
+PRELOADED = [
     "models.embedded.training.stream",
     "models.embedded.training.latents",
     "models.embedded.training.perception",
-)
+]
 AHEAD = 3
 """Things per process that are made before they are asked for."""
 
 
-def crew_context(preloaded: Sequence[str] = PRELOADED) -> BaseContext:
+def _context() -> BaseContext:
     """Processes forked from one that has imported what they need and never touched the accelerator."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preloaded))
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 
@@ -59,9 +59,7 @@ class Crew(Generic[T]):
         self.make = make
         self.ahead = AHEAD * processes
         self.pool = (
-            ProcessPoolExecutor(processes, crew_context(), _begin, (pickle.dumps(make),))
-            if processes
-            else None
+            ProcessPoolExecutor(processes, _context(), _begin, (pickle.dumps(make),)) if processes else None
         )
         self.made: deque[tuple[int, Future[bytes]]] = deque()
 

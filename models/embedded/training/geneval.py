@@ -20,13 +20,13 @@ from diorama.families import geneval_cases
 from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import load_painter
 from models.embedded.perception import Perceiver, load_perceiver
-from models.embedded.shards import hash_weights
+from models.embedded.training.measure import MEASURE_SEED
+from models.embedded.training.replacing import LacksWords, find_vocabulary
 from models.embedded.training.samples import paint, score_pictures
-from models.embedded.training.taught import vocabulary_of
+from models.obs_diff.model_card import hash_denoiser
 
 FIGURES = "geneval.json"
 """Beside a painter's weights, what they were measured to do: figures from an accelerator travel so."""
-SEED = 7001
 
 
 def measure_geneval(
@@ -50,7 +50,7 @@ def measure_geneval(
         return None
     began = time.monotonic()
     asked = [case for case in prompts for _ in range(samples)]
-    seeds = [SEED + number for number in range(len(asked))]
+    seeds = [MEASURE_SEED + number for number in range(len(asked))]
     pictures = paint(pipeline, [case.prompt for case in asked], seeds, steps, guidance, batch)
     rows = score_pictures(asked, judge.perceive(pictures))
     return {
@@ -58,7 +58,7 @@ def measure_geneval(
         "samples": samples,
         "steps": steps,
         "guidance": guidance,
-        "seed": SEED,
+        "seed": MEASURE_SEED,
         "device": str(pipeline.device),
         "seconds_per_picture": round((time.monotonic() - began) / len(asked), 3),
         "tags": {tag: {kind: round(share, 4) for kind, share in row.items()} for tag, row in rows.items()},
@@ -69,7 +69,7 @@ def find_figures(painter: Path) -> dict[str, Any] | None:
     """What was measured of the painter saved in `painter`, if its weights are still those."""
     file = painter / FIGURES
     found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return found["figures"] if found.get("weights") == hash_weights(painter / "transformer") else None
+    return found["figures"] if found.get("weights") == hash_denoiser(painter) else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,9 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args(arguments)
-    vocabulary = vocabulary_of(asked.painter)
-    if vocabulary is None:
-        print(f"{asked.painter / 'card.json'} does not say what the painter was taught", file=sys.stderr)
+    try:
+        vocabulary = find_vocabulary(asked.painter)
+    except LacksWords as error:
+        print(error, file=sys.stderr)
         return 2
     figures = measure_geneval(
         load_painter(asked.painter, asked.device),
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if figures is None:
         print(f"none of GenEval's prompts is in the words of {vocabulary!r}", file=sys.stderr)
         return 2
-    weights = hash_weights(asked.painter / "transformer")
+    weights = hash_denoiser(asked.painter)
     told = json.dumps({"weights": weights, "figures": figures}, indent=2)
     (asked.painter / FIGURES).write_text(told + "\n", "utf-8")
     table = Table("tag", "as GenEval counts", "exactly")

@@ -25,9 +25,11 @@ from models.embedded.training.loop import (
     Losses,
     Training,
     generator,
+    normal,
     optimisers,
     schedule,
     torch_generator,
+    uniform,
 )
 from models.embedded.training.precision import mixed
 from models.embedded.training.text import PREDICATES
@@ -196,7 +198,7 @@ def train(
     def grade(rows: Tensor, noise: torch.Generator, t: Tensor) -> Losses:
         chosen = {name: value[rows] for name, value in data.items()}
         x = chosen["latents"].float()
-        e = torch.randn(x.shape, generator=noise, device=noise.device).to(x)
+        e = normal(noise, *x.shape).to(x)
         at = t.to(x).view(-1, 1, 1, 1)
         wanted = scene_targets(chosen["things"], words)
         wanted |= {name: chosen[kept] for name, kept in KEPT.items()}
@@ -207,8 +209,8 @@ def train(
     def loss_at(draw: int) -> Losses:
         rng, noise = generator(SEED, draw), torch_generator(SEED, draw, device=device)
         rows = torch.from_numpy(rng.integers(held_out, len(data["index"]), size=profile.batch)).to(device)
-        t = torch.rand(len(rows), generator=noise, device=noise.device)
-        clear = torch.rand(len(rows), generator=noise, device=noise.device) < CLEAR_SHARE
+        t = uniform(noise, len(rows))
+        clear = uniform(noise, len(rows)) < CLEAR_SHARE
         return grade(rows, noise, torch.where(clear, CLEAR_NOISE * t, t))
 
     @torch.no_grad()

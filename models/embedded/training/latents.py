@@ -84,19 +84,6 @@ class LatentCache:
             if done is not None:
                 done(shard)
 
-    def load(self, shards: int | None = None) -> dict[str, Tensor]:
-        """All shards that exist (at least one), joined; `index` (N,) says which entry of the stream each row
-        is.
-
-        Raises:
-            FileNotFoundError: no shard was made yet.
-        """
-        found = self.found()[:shards]
-        if not found:
-            raise FileNotFoundError(f"{self.folder} holds no latents; make them with `fill`")
-        parts = [load_file(self.path(shard)) for shard in found]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
     def found(self) -> list[int]:
         """The shards that are there."""
         return [shard for shard in range(self.shards) if self.path(shard).exists()]

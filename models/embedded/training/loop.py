@@ -15,6 +15,7 @@ from types import FrameType
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -41,6 +42,25 @@ def generator(seed: int, step: int, stream: int = 0) -> np.random.Generator:
 def torch_generator(seed: int, step: int, stream: int = 0, device: str = "cpu") -> torch.Generator:
     """The same for torch. An accelerator that draws its own numbers does not wait for those of a CPU."""
     return torch.Generator(device).manual_seed(int(generator(seed, step, stream).integers(2**62)))
+
+
+def uniform(noise: torch.Generator, *size: int) -> Tensor:
+    """Numbers from 0 to 1, on the generator's device."""
+    return torch.rand(size, generator=noise, device=noise.device)
+
+
+def normal(noise: torch.Generator, *size: int) -> Tensor:
+    """Normal numbers, on the generator's device."""
+    return torch.randn(size, generator=noise, device=noise.device)
+
+
+def mean_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Of logits (N, classes), over those that are not IGNORED; 0 where all are.
+
+    Nothing is asked of the device for that: who asks waits for it.
+    """
+    told = (wanted != IGNORED).sum().clamp(min=1)
+    return F.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum") / told
 
 
 class Average:

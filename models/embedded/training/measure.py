@@ -95,11 +95,22 @@ def measure_painter(
     for family in available_families(words):
         if family in families:
             own = cases("heldout", [family], per_family, MEASURE_SEED, words)
-            prompts = [say(case.graph) if wording == "canonical" else case.prompt for case in own]
-            seeds = [MEASURE_SEED + number for number in range(len(prompts))]
-            pictures += paint(pipeline, prompts, seeds, steps, guidance)
+            pictures += paint_cases(pipeline, own, wording, MEASURE_SEED, steps, guidance)
             asked += own
     return score_pictures(asked, judge.perceive(pictures))
+
+
+def paint_cases(
+    pipeline: FluxPipeline,
+    asked: Sequence[Case],
+    wording: Wording,
+    seed: int,
+    steps: int,
+    guidance: float,
+) -> list[Image]:
+    """One picture of each case, said in `wording`, with seeds from `seed` on."""
+    prompts = [say(case.graph) if wording == "canonical" else case.prompt for case in asked]
+    return paint(pipeline, prompts, [seed + number for number in range(len(prompts))], steps, guidance)
 
 
 def write_card(folder: Path, card: Mapping[str, object]) -> None:

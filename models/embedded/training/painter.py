@@ -34,12 +34,16 @@ from models.embedded.training.captions import Captions
 from models.embedded.training.going_on import Finished, check_sizes, fit_inlets
 from models.embedded.training.latents import NONE, TOKENS
 from models.embedded.training.loop import (
+    IGNORED,
     Losses,
     Training,
     generator,
+    mean_cross_entropy,
+    normal,
     optimisers,
     schedule,
     torch_generator,
+    uniform,
 )
 from models.embedded.training.painters_world import SEED, open_rows, open_world
 from models.embedded.training.precision import mixed
@@ -176,7 +180,7 @@ def train(
         check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
-    stream = open_world(words, device)
+    stream = open_world(words, "cpu" if crew else device)
     captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
     rows = open_rows(stream, captions, autoencoder, out / "latents", scenes or recipe.scenes, device, crew)
     torch.manual_seed(SEED)
@@ -317,10 +321,10 @@ def losses(
     else:
         ids = captions.encode(captions.draw(rows["index"].tolist(), rng, rows["shape"], rows["colour"]))
     states, pooled = network.read(ids)
-    late = torch.rand(len(x), generator=noise, device=noise.device) < DETAIL_SHARE
+    late = uniform(noise, len(x)) < DETAIL_SHARE
     mean = torch.where(late, DETAIL_MEAN, TIME_MEAN)
-    t = torch.sigmoid(torch.randn(len(x), generator=noise, device=noise.device) * TIME_SPREAD + mean).to(x)
-    e = torch.randn(x.shape, generator=noise, device=noise.device).to(x)
+    t = torch.sigmoid(normal(noise, len(x)) * TIME_SPREAD + mean).to(x)
+    e = normal(noise, *x.shape).to(x)
     at = t.view(-1, 1, 1)
     velocity, layout = network.velocity((1 - at) * x + at * e, t, states, pooled)
     cover = rows["cover"].flatten(1).float() / 255
@@ -337,12 +341,8 @@ def losses(
 
 def _layout_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """Cross-entropy of the tokens that have a class: a few pictures of natural looks may show no colour."""
-    classes = wanted.flatten(1).long()
-    told = classes != NONE
-    each = F.cross_entropy(
-        logits.flatten(0, 1), classes.masked_fill(~told, -100).flatten(), ignore_index=-100, reduction="sum"
-    )
-    return each / told.sum().clamp(min=1)
+    classes = wanted.flatten().long()
+    return mean_cross_entropy(logits.flatten(0, 1), classes.masked_fill(classes == NONE, IGNORED))
 
 
 def pack(latents: Tensor) -> Tensor:

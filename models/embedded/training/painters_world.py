@@ -53,8 +53,8 @@ def open_rows(
 ) -> Rows:
     """The scenes of `stream` as latents by the autoencoder in `autoencoder`, made where they are missing.
 
-    The whole team makes them, and they are all there on return; or so many processes of a `crew`, which
-    render on CPUs, draw captions too, and go on while a training begins.
+    The whole team makes them, and they are all there on return; or so many processes of a `crew`, which draw
+    captions too, and go on while a training begins.
 
     Raises:
         ForeignLatents: `folder` holds the pictures of another world or autoencoder.
@@ -64,7 +64,6 @@ def open_rows(
         _fill(cache, autoencoder, device)
         Team.here().wait()
         return Rows(cache, device)
-    stream.device = "cpu"
     cache = LatentCache(stream, folder, scenes, Captions(stream.world, captions.tokenizer, "cpu").tell)
     makers = [
         multiprocessing.get_context("spawn").Process(

@@ -35,6 +35,7 @@ from models.embedded.training.loop import (
     Losses,
     Training,
     generator,
+    mean_cross_entropy,
     optimisers,
     schedule,
     torch_generator,
@@ -228,10 +229,7 @@ def losses(
     )
     for name in ATTRIBUTES:
         logits = maps[name][picture, :, row, column]
-        # Of no named look there is no mean; and to ask whether there is one would be to wait for the device.
-        told = (wanted[name] != IGNORED).sum().clamp(min=1)
-        summed = F.cross_entropy(logits, wanted[name], ignore_index=IGNORED, reduction="sum")
-        result[name] = summed / told
+        result[name] = mean_cross_entropy(logits, wanted[name])
     result["setting"] = 0.3 * F.cross_entropy(maps["setting"], wanted["setting"])
     return result
 

@@ -81,6 +81,7 @@ def learn_to_read(
     training = Training(readers, optimisers(readers, recipe.rate), out, decay=0.99)
     if resume:
         training.resume()
+    device = captions.device
     make = ReadingBatches(Captions(captions.world, captions.tokenizer, "cpu"), recipe.text_batch)
 
     def loss_at(draw: int) -> Losses:
@@ -89,7 +90,6 @@ def learn_to_read(
         states, pooled = network.read(ids)
         return network.reader(states, pooled, ids > 0, wanted)
 
-    device = captions.device
     with Crew(make, -(-crew // 3)) as crewed:  # the others render
         training.run(
             recipe.text_steps,

@@ -58,6 +58,8 @@ def draw_samples(
 ) -> dict[str, float]:
     """Paint `per_family` canonical prompts of every family, save them as a sheet, and score them by family.
 
+    A `critic` or `judge` that is still learning beside the painter, and not there yet, is not asked.
+
     Returns the share of pictures per family in which the critic finds what was asked: exactly, under
     GenEval's leniency (keys `<family>` and `<family>_lenient`; the family "mean" is all of them). A `judge`
     is shown the first `judged` of each family, and what it finds exactly right has the keys `judge_<family>`.
@@ -75,7 +77,7 @@ def draw_samples(
     Image.fromarray(np.concatenate(rows, 0)).save(sheet)
     sheet.with_suffix(".txt").write_text("\n".join(prompts) + "\n", "utf-8")
     result: dict[str, float] = {}
-    if critic is not None and (critic / "config.json").is_file():  # it may be learning beside the painter
+    if critic is not None and (critic / "config.json").is_file():
         scores = score_pictures(asked, load_perceiver(critic, device).perceive(pictures))
         result |= {family: row["strict"] for family, row in scores.items()}
         result |= {f"{family}_lenient": row["lenient"] for family, row in scores.items()}
@@ -87,14 +89,19 @@ def draw_samples(
     return result
 
 
+def judge_picture(case: Case, report: Perception) -> tuple[bool, bool]:
+    """Whether a picture shows what `case` asks for: exactly, and under GenEval's leniency."""
+    found = mismatches(case.graph, [Seen.of(thing) for thing in report.things], report.setting)
+    return not found, geneval_correct(found, case.family)
+
+
 def score_pictures(asked: Sequence[Case], reports: Sequence[Perception]) -> dict[str, dict[str, float]]:
     """The shares of pictures, by family and as the mean of the families, that were found to show what was
     asked: `strict` exactly, `lenient` under GenEval's leniency.
     """
     verdicts: dict[str, list[tuple[bool, bool]]] = {}
     for case, report in zip(asked, reports, strict=True):
-        found = mismatches(case.graph, [Seen.of(thing) for thing in report.things], report.setting)
-        verdicts.setdefault(case.family, []).append((not found, geneval_correct(found, case.family)))
+        verdicts.setdefault(case.family, []).append(judge_picture(case, report))
     result = {
         family: {
             "strict": sum(strict for strict, _ in rows) / len(rows),

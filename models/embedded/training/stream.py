@@ -17,6 +17,7 @@ from diorama.scene import Scene
 from diorama.truth import Seen
 from diorama.vocabulary import Vocabulary
 from diorama.world import World
+from models.embedded.training.loop import normal, uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,7 @@ def augment(rgb: Tensor, generator: torch.Generator) -> Tensor:
     x = rgb.float() / 127.5 - 1
 
     def per_picture(low: float, high: float) -> Tensor:
-        drawn = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
-        return (drawn * (high - low) + low).to(rgb.device)
+        return (uniform(generator, count, 1, 1, 1) * (high - low) + low).to(rgb.device)
 
     blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
     x = torch.lerp(x, blurred, per_picture(-0.4, 1.0))
@@ -119,5 +119,5 @@ def augment(rgb: Tensor, generator: torch.Generator) -> Tensor:
     coarse = torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
     x = torch.where(per_picture(0, 1) < 0.25, coarse, x)
     x = x * per_picture(0.9, 1.1) + per_picture(-0.08, 0.08)
-    noise = torch.randn(x.shape, generator=generator, device=generator.device).to(x.device)
+    noise = normal(generator, *x.shape).to(x.device)
     return (x + noise * per_picture(0, 0.08)).clamp(-1, 1)

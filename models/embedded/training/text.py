@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing import cast, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import T5EncoderModel
 from transformers.models.t5.modeling_t5 import T5Block, T5LayerSelfAttention
 
 from diorama.graph import INVERSE, MAX_THINGS, Predicate, SceneGraph
 from diorama.vocabulary import Vocabulary
-from models.embedded.training.loop import IGNORED
+from models.embedded.training.loop import IGNORED, mean_cross_entropy
 
 PREDICATES: tuple[Predicate, ...] = get_args(Predicate)
 LEANINGS = ((-1, 1.0), (1, 1.0), (-1, 0.25))
@@ -92,7 +91,7 @@ class TextReader(nn.Module):
 
 
 def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), ignore_index=IGNORED)
+    return mean_cross_entropy(logits.flatten(0, -2), wanted.flatten())
 
 
 def graph_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, Tensor]:

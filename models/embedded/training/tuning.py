@@ -26,7 +26,16 @@ from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.going_on import check_sizes
 from models.embedded.training.grades import graph_targets
 from models.embedded.training.latents import TOKENS
-from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
+from models.embedded.training.loop import (
+    Losses,
+    Training,
+    generator,
+    normal,
+    optimisers,
+    schedule,
+    torch_generator,
+    uniform,
+)
 from models.embedded.training.painter import (
     SHIFT,
     PainterTraining,
@@ -145,7 +154,7 @@ def tune(
     check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
     vae = AutoencoderKL.from_pretrained(start / "vae", local_files_only=True).eval()
-    stream = open_world(words, device)
+    stream = open_world(words, "cpu" if crew else device)
     captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
     rows = open_rows(stream, captions, start / "vae", out / "latents", scenes or recipe.scenes, device, crew)
     grader = grading.train(words, rows.all(), out / "grader", tuning.grader, resume=resume, device=device)
@@ -217,10 +226,10 @@ def grades(
     ]
     with torch.no_grad():
         told, untold = network.read(wishes.encode(prompts)), network.read(wishes.encode([""] * len(prompts)))
-    start = torch.randn(len(prompts), TOKENS**2, 64, generator=noise, device=noise.device).to(told[0])
+    start = normal(noise, len(prompts), TOKENS**2, 64).to(told[0])
     x = unpack(sample(network, start, told, untold, times, tuning.guidance))
-    t = torch.rand(len(x), generator=noise, device=noise.device).to(x) * GRADED_NOISE
-    e = torch.randn(x.shape, generator=noise, device=noise.device).to(x)
+    t = uniform(noise, len(x)).to(x) * GRADED_NOISE
+    e = normal(noise, *x.shape).to(x)
     at = t.view(-1, 1, 1, 1)
     wanted = graph_targets([wishes.world.graph(index) for index in indices], wishes.world.vocabulary)
     graded = grader.grade(

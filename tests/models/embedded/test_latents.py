@@ -12,6 +12,7 @@ from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import build_autoencoder
 from models.embedded.training import stream as streams
 from models.embedded.training.latents import ForeignLatents, LatentCache
+from models.embedded.training.rows import Rows
 from models.embedded.training.stream import PictureStream
 
 WORDS = load_vocabulary("tiny")
@@ -27,7 +28,7 @@ def test_a_cache_is_filled_once_and_belongs_to_its_world(tmp_path: Path) -> None
     stream = PictureStream(WORDS, 1, {"single_object": 1.0, "counting": 2.0})
     cache = LatentCache(stream, tmp_path, SCENES)
     cache.fill(make_autoencoder())
-    rows = cache.load()
+    rows = Rows(cache, "cpu").all()
     assert rows["latents"].shape == (SCENES, 16, 16, 16) and rows["latents"].dtype is torch.float16
     assert rows["index"].tolist() == list(range(SCENES))
     assert ((rows["cover"] > 20).flatten(1).any(1)).all(), "every picture shows a thing"
