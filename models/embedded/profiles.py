@@ -26,7 +26,8 @@ class AutoencoderProfile:
     channels: tuple[int, ...]
     steps: int
     batch: int
-    rate: float = 2e-3
+    rate: float = 1e-3
+    muon_rate: float = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class GraderProfile:
 @dataclass(frozen=True, slots=True)
 class TuningProfile:
     """How a painter is tuned by its own pictures: `sampled` steps with `guidance` make one, `batch` of them a
-    step, beside as many that keep the painter to the world. `graded` and `kept` weigh the two losses.
+    step, beside as many that keep the painter to the world. `graded`, `realism` and `kept` weigh the losses;
+    `realism_rate` is that of the heads that tell painted from rendered.
     """
 
     grader: GraderProfile
@@ -99,15 +101,17 @@ class TuningProfile:
     sampled: int = 8
     guidance: float = 5.0
     graded: float = 0.03
+    realism: float = 0.1
     kept: float = 1.0
     rate: float = 2e-4
+    realism_rate: float = 1e-3
     look_every: int = 100
 
 
 AUTOENCODER: dict[ProfileName, AutoencoderProfile] = {
     "tiny": AutoencoderProfile("tiny", (8, 8, 16, 16), steps=30, batch=4),
-    "cpu": AutoencoderProfile("cpu_names", (16, 32, 64, 96), steps=2200, batch=16),
-    "gpu": AutoencoderProfile("full", (16, 32, 64, 96), steps=4300, batch=16, rate=1e-3),
+    "cpu": AutoencoderProfile("cpu_names", (32, 64, 128, 192), steps=9000, batch=16),
+    "gpu": AutoencoderProfile("full", (32, 64, 128, 192), steps=9000, batch=16),
 }
 
 DECODER: dict[ProfileName, DecoderProfile] = {

@@ -38,6 +38,7 @@ SEED = 505
 WAVES = 16
 FINE, COARSE = 96, 192
 """Widths of the two halves of the network, on grids of 16 and of 8 cells."""
+FINE_BLOCKS = 2
 CLEAR_SHARE, CLEAR_NOISE = 0.5, 0.4
 """Half of the pictures have at most so much noise, as those have that a painter is tuned by."""
 
@@ -110,13 +111,18 @@ class Grader(nn.Module):
         Returns:
             where (N, shapes, 8, 8) and colour_where (N, looks, 8, 8), count (N, shapes, counts), colour (N,
             shapes, looks, counts), pattern and size (N, shapes, classes), setting (N, settings), and found
-            (N, shapes, 192), which `relate` reads. The last look is a natural one.
+            (N, shapes, 192), which `relate` reads. The last look is a natural one. What `Realism` reads: fine
+            (N, 96, 16, 16) and coarse (N, 192, 8, 8), of the blocks before and after the grid is halved.
         """
         phase = t[:, None] * self.waves
         told = torch.cat([phase.sin(), phase.cos()], 1)
         x = self.inlet(torch.cat([latents, self.place.expand(len(latents), -1, -1, -1)], 1))
-        for block in self.blocks:
+        for block in self.blocks[:FINE_BLOCKS]:
             x = block(x, told)
+        fine = x
+        for block in self.blocks[FINE_BLOCKS:]:
+            x = block(x, told)
+        coarse = x
         x = F.silu(self.norm(x))
         where, value = self.where(x), self.value(x).flatten(2)
         scores = where.flatten(2).float()
@@ -132,16 +138,23 @@ class Grader(nn.Module):
             "size": self.size(found),
             "setting": self.setting(x.mean((2, 3))),
             "found": found,
+            "fine": fine,
+            "coarse": coarse,
         }
 
     def relate(self, found: Tensor, row: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """Logits (M, predicates) that shape `a` stands so to shape `b` in picture `row`, each (M,)."""
         return self.relation(self.subject(found)[row, a], self.object(found)[row, b])
 
-    def grade(self, latents: Tensor, t: Tensor, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Minus the log-likelihood of what is wanted (see `grades`): nats per picture (N,), by kind."""
+    def read(self, latents: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """What `forward` says, its products in bf16."""
         with mixed(latents.device.type):
-            read = self(latents, t)
+            return self(latents, t)
+
+    def grade(self, read: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Minus the log-likelihood of what is wanted (see `grades`) of pictures that were read: nats per
+        picture (N,), by kind.
+        """
         row, a, b = (wanted["relation"] != IGNORED).any(-1).nonzero(as_tuple=True)
         related = self.relate(read["found"].float(), row, a, b)
         result = {
@@ -151,7 +164,7 @@ class Grader(nn.Module):
         asked = wanted["relation"][row, a, b]
         each = F.binary_cross_entropy_with_logits(related, asked.clamp(min=0).float(), reduction="none")
         told = (each * (asked != IGNORED)).sum(-1)
-        result["relation"] = torch.zeros(len(latents)).to(told).index_add(0, row, told)
+        result["relation"] = torch.zeros(len(read["setting"])).to(told).index_add(0, row, told)
         if "where" in wanted:
             result["where"] = _locate(read["where"].float(), wanted["where"])
             result["colour_where"] = _locate(read["colour_where"][:, :-1].float(), wanted["colour_where"])
@@ -203,7 +216,7 @@ def train(
         wanted = scene_targets(chosen["things"], words)
         wanted |= {name: chosen[kept] for name, kept in KEPT.items()}
         wanted["setting"] = wanted["setting"].long()
-        graded = grader.grade((1 - at) * x + at * e, t.to(x), wanted)
+        graded = grader.grade(grader.read((1 - at) * x + at * e, t.to(x)), wanted)
         return {name: value.mean() for name, value in graded.items()}
 
     def loss_at(draw: int) -> Losses:

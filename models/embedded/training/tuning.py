@@ -3,7 +3,8 @@
 The velocity loss asks how well a picture is denoised that somebody else laid out. Here the painter samples
 from noise, in as many steps and with the guidance that it will be sampled with, a grader reads what came out,
 and the gradient of the grade goes back through all steps (DRaFT, arXiv 2309.17400, section 4.1; AlignProp,
-arXiv 2310.03739). The velocity loss stays beside it, so that the painter keeps to the world's pictures.
+arXiv 2310.03739). The velocity loss stays beside it, so that the painter keeps to the world's pictures, and
+heads on the grader's features ask that they look like those (see `realism`).
 """
 
 from collections.abc import Mapping
@@ -13,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from diorama.draws import Family
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import lexicon
 from diorama.world import World
 from models.embedded.painter import build_tokenizer, count_tokens
-from models.embedded.profiles import TUNING, ProfileName, TuningProfile
+from models.embedded.profiles import TUNING, PainterProfile, ProfileName, TuningProfile
 from models.embedded.training import grader as grading
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.going_on import check_sizes
@@ -47,6 +48,7 @@ from models.embedded.training.painter import (
     unpack,
 )
 from models.embedded.training.painters_world import SEED, families_of, open_rows, open_world
+from models.embedded.training.realism import Realism
 from models.embedded.training.samples import draw_samples
 
 ASKED: dict[Family, float] = {
@@ -69,6 +71,15 @@ pleased by what no eye sees."""
 LOUDEST = 0.05
 """The largest norm of a picture's gradient, in weighted nats per unit of latent. Half of the pictures of a
 painter that knows its words have less than a third of it."""
+
+
+class Tuned(nn.Module):
+    """What learns while a painter is tuned: the painter, and the heads that are thrown away."""
+
+    def __init__(self, recipe: PainterProfile) -> None:
+        super().__init__()
+        self.painter = PainterTraining(recipe, count_tokens(lexicon()))
+        self.realism = Realism()
 
 
 def sampling_times(steps: int, shift: float = SHIFT) -> Tensor:
@@ -159,14 +170,16 @@ def tune(
     rows = open_rows(stream, captions, start / "vae", out / "latents", scenes or recipe.scenes, device, crew)
     grader = grading.train(words, rows.all(), out / "grader", tuning.grader, resume=resume, device=device)
     torch.manual_seed(SEED)
-    network = PainterTraining(recipe, count_tokens(lexicon())).to(device)
+    tuned = Tuned(recipe).to(device)
+    network = tuned.painter
     go_on_from(start, network, captions, recipe, out / "text", reread=False, resume=resume)
     network.freeze_encoders()
     if compiled:
         network.transformer.compile()
         if device == "cpu":  # an accelerator has graded a picture long before it would have compiled that
             grader.compile()
-    training = Training(network, optimisers(network, tuning.rate), out, decay=0.98)
+    learners = [*optimisers(network, tuning.rate), *optimisers(tuned.realism, tuning.realism_rate)]
+    training = Training(tuned, learners, out, decay=0.98)
     if resume:
         training.resume()
     asked = World(words, SEED, weights={family: ASKED[family] for family in families_of(words)})
@@ -175,14 +188,19 @@ def tune(
 
     def loss_at(draw: int) -> Losses:
         rng, noise = generator(SEED, draw, 3), torch_generator(SEED, draw, 3, device)
-        graded = grades(network, grader, wishes, times, tuning, rng, noise)
+        rendered = rows.draw(rng, tuning.batch)["latents"].float()
+        graded = grades(tuned, grader, wishes, rendered, times, tuning, rng, noise)
         kept = losses(network, captions, rows.draw(rng, tuning.batch), rng, noise)
         return {**graded, **{name: tuning.kept * value for name, value in kept.items()}}
 
+    def averaged() -> dict[str, Tensor]:
+        state, mine = training.average.state, "painter."
+        return {name.removeprefix(mine): value for name, value in state.items() if name.startswith(mine)}
+
     def look(step: int) -> Mapping[str, float]:
-        save_average(recipe, training.average.state, vae, out / "painter")
+        save_average(recipe, averaged(), vae, out / "painter")
         return draw_samples(
-            build_pipeline(recipe, training.average.state, vae),
+            build_pipeline(recipe, averaged(), vae),
             recipe.vocabulary,
             critic,
             out / "samples" / f"{step:07d}.png",
@@ -205,20 +223,24 @@ def tune(
         look_every=often,
     )
     if training.team.leads:
-        save_average(recipe, training.average.state, vae, out / "painter")
+        save_average(recipe, averaged(), vae, out / "painter")
     return out / "painter"
 
 
 def grades(
-    network: PainterTraining,
+    tuned: Tuned,
     grader: grading.Grader,
     wishes: Captions,
+    rendered: Tensor,
     times: Tensor,
     tuning: TuningProfile,
     rng: np.random.Generator,
     noise: torch.Generator,
 ) -> Losses:
-    """What the grader misses in freshly painted pictures, by kind, as losses."""
+    """What the grader misses in freshly painted pictures, by kind, and what the heads miss that tell them
+    from `rendered` latents, as losses; and the loss of the heads themselves.
+    """
+    network, realism = tuned.painter, tuned.realism
     indices = rng.integers(2**40, size=tuning.batch).tolist()
     prompts = [
         wishes.world.prompt(index, 0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)))
@@ -228,11 +250,20 @@ def grades(
         told, untold = network.read(wishes.encode(prompts)), network.read(wishes.encode([""] * len(prompts)))
     start = normal(noise, len(prompts), TOKENS**2, 64).to(told[0])
     x = unpack(sample(network, start, told, untold, times, tuning.guidance))
-    t = uniform(noise, len(x)).to(x) * GRADED_NOISE
-    e = normal(noise, *x.shape).to(x)
-    at = t.view(-1, 1, 1, 1)
+    read = grader.read(*_blur(x, noise))
+    with torch.no_grad():
+        theirs = grader.read(*_blur(rendered, noise))
     wanted = graph_targets([wishes.world.graph(index) for index in indices], wishes.world.vocabulary)
-    graded = grader.grade(
-        (1 - at) * x + at * e, t, {name: value.to(x.device) for name, value in wanted.items()}
-    )
-    return {f"missed_{name}": tuning.graded * value.mean() for name, value in graded.items()}
+    graded = grader.grade(read, {name: value.to(x.device) for name, value in wanted.items()})
+    return {
+        **{f"missed_{name}": tuning.graded * value.mean() for name, value in graded.items()},
+        "missed_realism": tuning.realism * realism.missed(read),
+        "realism": realism.mistaken(theirs, read),
+    }
+
+
+def _blur(x: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Latents with a little noise, and the noise shares (N,)."""
+    t = uniform(noise, len(x)).to(x) * GRADED_NOISE
+    at = t.view(-1, 1, 1, 1)
+    return (1 - at) * x + at * normal(noise, *x.shape).to(x), t

@@ -23,7 +23,7 @@ from models.embedded.training.latents import list_things
 from models.embedded.training.loop import IGNORED, generator, torch_generator
 from models.embedded.training.stream import PictureStream
 from models.embedded.training.text import PREDICATES
-from models.embedded.training.tuning import grades, sample, sampling_times, tune
+from models.embedded.training.tuning import Tuned, grades, sample, sampling_times, tune
 
 WORDS = load_vocabulary("solids")
 
@@ -111,7 +111,8 @@ def test_sampling_is_that_of_the_pipeline(tiny_painter: Path) -> None:
 
 def test_a_grade_is_finite_where_nothing_is_wished() -> None:
     wanted = graph_targets([SceneGraph(groups=(Group(shape="cube"),))], WORDS)
-    graded = Grader(WORDS).requires_grad_(False).grade(torch.randn(1, 16, 16, 16), torch.zeros(1), wanted)
+    grader = Grader(WORDS).requires_grad_(False)
+    graded = grader.grade(grader.read(torch.randn(1, 16, 16, 16), torch.zeros(1)), wanted)
     assert {name: float(graded[name]) for name in ("colour", "size", "relation")} == {
         "colour": 0.0, "size": 0.0, "relation": 0.0,
     }  # fmt: skip
@@ -134,15 +135,18 @@ def test_the_gradient_of_unguided_samples_is_that_of_their_grade(
     tiny_painter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    network, grader = started(tiny_painter), Grader(TINY).requires_grad_(False)
+    tuned, grader = Tuned(PAINTER["tiny"]).eval(), Grader(TINY).requires_grad_(False)
+    tuned.painter = network = started(tiny_painter)
+    rendered = torch.randn(4, 16, 16, 16)
     wishes = Captions(World(TINY, 7), build_tokenizer(lexicon(), lexicon(TINY)), "cpu")
-    tuning = dataclasses.replace(TUNING["tiny"], graded=1.0, guidance=1.0)
+    tuning = dataclasses.replace(TUNING["tiny"], graded=1.0, realism=1.0, guidance=1.0)
+    times = sampling_times(3)
     monkeypatch.setattr(recipe, "LOUDEST", 1e9)
 
     def graded() -> torch.Tensor:
-        parts = grades(
-            network, grader, wishes, sampling_times(3), tuning, generator(1, 1), torch_generator(1, 1)
-        )
+        rng, noise = generator(1, 1), torch_generator(1, 1)
+        parts = dict(grades(tuned, grader, wishes, rendered, times, tuning, rng, noise))
+        parts.pop("realism")  # the heads' own
         return torch.stack(list(parts.values())).sum()
 
     before = graded()
