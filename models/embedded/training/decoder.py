@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
@@ -16,17 +15,13 @@ from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import encode
 from models.embedded.profiles import DECODER, ProfileName
 from models.embedded.shards import SHARD_BYTES
-from models.embedded.training.autoencoder import measure_psnr, pixel_loss
+from models.embedded.training.autoencoder import EDGES, NOISE, edge_loss, measure_psnr, pixel_loss
 from models.embedded.training.loop import Losses, Training, optimisers, schedule, torch_generator
 from models.embedded.training.precision import mixed
 from models.embedded.training.stream import PictureStream
 from models.embedded.training.taught import note_vocabulary
 
 SEED = 505
-NOISE = 0.1
-"""Standard deviation of the noise on normalised latents."""
-EDGES = 2.0
-"""Weight of the differences between neighbouring pixels: an absolute error alone is content with blur."""
 
 
 def train(
@@ -98,10 +93,4 @@ def losses(autoencoder: AutoencoderKL, x: Tensor, ids: Tensor, rng: torch.Genera
     z = z + spread * torch.randn(z.shape, generator=rng).to(z)
     with mixed(x.device.type):
         y = autoencoder.decoder(z).float()
-    return {"pixels": pixel_loss(x, y, ids), "edges": EDGES * _edge_loss(x, y)}
-
-
-def _edge_loss(x: Tensor, y: Tensor) -> Tensor:
-    """Mean absolute error of the differences between neighbours, in both directions."""
-    across = F.l1_loss(y.diff(dim=-1), x.diff(dim=-1))
-    return across + F.l1_loss(y.diff(dim=-2), x.diff(dim=-2))
+    return {"pixels": pixel_loss(x, y, ids), "edges": EDGES * edge_loss(x, y)}

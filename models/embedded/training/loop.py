@@ -87,7 +87,12 @@ class Average:
 
 
 def optimisers(
-    module: nn.Module, rate: float, muon_rate: float | None = None, slow: Iterable[str] = ()
+    module: nn.Module,
+    rate: float,
+    muon_rate: float | None = None,
+    slow: Iterable[str] = (),
+    *,
+    kernels: bool = False,
 ) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for hidden matrices and AdamW for the rest.
 
@@ -96,13 +101,15 @@ def optimisers(
         rate: learning rate of AdamW.
         muon_rate: learning rate of Muon, scaled to AdamW's update size (None: AdamW alone).
         slow: name fragments of matrices that stay with AdamW (inputs, outputs, embeddings).
+        kernels: Muon for the kernels of convolutions too, as matrices of outputs by all that an output reads.
     """
     hidden: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
-        muon = muon_rate is not None and parameter.ndim == 2 and not any(part in name for part in slow)
+        matrix = parameter.ndim == 2 or (kernels and parameter.ndim == 4)
+        muon = muon_rate is not None and matrix and not any(part in name for part in slow)
         (hidden if muon else rest).append(parameter)
     made: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)

@@ -19,7 +19,10 @@ EPSILON = 1e-7
 
 
 class GroupedMuon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, in the size of AdamW's updates."""
+    """Nesterov momentum, orthogonalised, in the size of AdamW's updates.
+
+    The kernel of a convolution is a matrix of outputs by all that an output reads.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum})
@@ -50,9 +53,9 @@ class GroupedMuon(torch.optim.Optimizer):
         buffers = [self.state[parameter]["momentum_buffer"] for parameter in alike]
         torch._foreach_lerp_(buffers, gradients, 1 - keep)  # pyright: ignore[reportPrivateUsage]
         ahead = torch.stack(gradients).lerp(torch.stack(buffers), keep)
-        rows, columns = alike[0].shape
-        update = orthogonalise(ahead) * (-rate * 0.2 * max(rows, columns) ** 0.5)
-        torch._foreach_add_(list(alike), list(update.to(alike[0].dtype)))  # pyright: ignore[reportPrivateUsage]
+        rows, columns = alike[0].flatten(1).shape
+        update = orthogonalise(ahead.flatten(2)) * (-rate * 0.2 * max(rows, columns) ** 0.5)
+        torch._foreach_add_(list(alike), list(update.view_as(ahead).to(alike[0].dtype)))  # pyright: ignore[reportPrivateUsage]
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ History keeps every copy of a weight file, so a replacement has to earn its byte
   more things than the shipped ones take their place whatever they score, and it is said so, with the words
   that are lost; weights that name no more stay outside.
 - Critic and judge always know every word of the painter beside them: they are shipped before it.
+- The shipped weights themselves get a new card: they are measured again when the painter, and with it the
+  autoencoder, is another one.
 """
 
 import json
@@ -30,13 +32,17 @@ class LacksWords(RuntimeError):
     """A perception model would not know words of the painter, or nobody can tell which words it knows."""
 
 
-def replace_shipped(target: Path, card: Card, copy: Callable[[Path], None]) -> Card:
-    """Let `copy` put weights into the folder `target` in the place of what is there, and write their card.
+def replace_shipped(target: Path, source: Path, card: Card, copy: Callable[[Path], None]) -> Card:
+    """Let `copy` put the weights in `source` into the folder `target` in the place of what is there, and
+    write their card.
 
     Raises:
         NotBetter: they have not earned it.
     """
     old = target / "card.json"
+    if source.resolve() == target.resolve():
+        write_card(target, card)
+        return card
     if old.exists():
         score = float(json.loads(old.read_text("utf-8"))["score"])
         known, new = find_vocabulary(target), str(card["vocabulary"])

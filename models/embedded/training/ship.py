@@ -100,7 +100,7 @@ def ship_perception(
         for file in (source / "config.json", *weight_files(source), *([index] if index.is_file() else [])):
             shutil.copy2(file, target / file.name)
 
-    return replace_shipped(weights / part, card, copy)
+    return replace_shipped(weights / part, source, card, copy)
 
 
 def ship_painter(
@@ -161,7 +161,7 @@ def ship_painter(
     def copy(target: Path) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FIGURES))
 
-    return replace_shipped(weights / "painter", card, copy)
+    return replace_shipped(weights / "painter", source, card, copy)
 
 
 def ship_depth(
@@ -206,7 +206,7 @@ def ship_depth(
     def copy(target: Path) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True)
 
-    return replace_shipped(weights / "depth", card, copy)
+    return replace_shipped(weights / "depth", source, card, copy)
 
 
 def _rounded(row: Mapping[str, float]) -> dict[str, float]:
@@ -214,7 +214,8 @@ def _rounded(row: Mapping[str, float]) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ship one part from the command line; `--recipe` is a JSON object that goes into the card as it is.
+    """Ship one part from the command line; `--recipe` is a JSON object that goes into the card as it is. The
+    shipped weights, as a source, are measured again, and keep their recipe.
 
     Exit status 0, or 2 with one line on standard error.
     """
@@ -223,13 +224,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("part", choices=get_args(Part))
     parser.add_argument("source", type=Path, help="a saved pipeline, or the folder of a perception training")
-    parser.add_argument("--recipe", type=json.loads, required=True)
+    parser.add_argument("--recipe", type=json.loads)
     parser.add_argument("--pictures", type=int, default=500, help="held-out renders, or prompts per family")
     parser.add_argument("--autoencoder", type=Path, default=WEIGHTS / "painter" / "vae")
     parser.add_argument("--vocabulary", help="what the painter was taught, where its folder does not say so")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--guidance", type=float, default=2.5)
     asked = parser.parse_args(arguments)
+    if asked.recipe is None:
+        if asked.source.resolve() != (WEIGHTS / asked.part).resolve():
+            parser.error(f"--recipe is missing: say how {asked.source} was trained, as a JSON object")
+        asked.recipe = json.loads((asked.source / "card.json").read_text("utf-8"))["recipe"]
     try:
         card = _ship_part(asked)
     except (ArtError, NotBetter, LacksWords, ToolError, FileNotFoundError) as error:

@@ -27,6 +27,16 @@ def test_it_takes_the_steps_of_torch_s_muon() -> None:
         assert (one - other).abs().max().item() < 0.01 * moved  # both round to bf16, in their own order
 
 
+def test_a_kernel_is_a_matrix_of_outputs_by_all_that_they_read() -> None:
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.randn(8, 4, 3, 3) * 0.1)
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    kernel.grad = torch.randn(8, 4, 3, 3)
+    matrix.grad = kernel.grad.flatten(1).clone()
+    GroupedMuon([kernel, matrix], lr=3e-3).step()
+    assert torch.equal(kernel.flatten(1), matrix)
+
+
 def test_what_has_no_gradient_stays() -> None:
     still, moving = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4, 4))
     moving.grad = torch.eye(4)

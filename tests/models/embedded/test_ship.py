@@ -50,6 +50,20 @@ def test_more_names_replace_fewer_and_never_the_other_way(
         ship(trained["tiny"], tmp_path)
 
 
+def test_shipped_weights_are_measured_again(
+    trained: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ship(trained["tiny"], tmp_path)
+    card = tmp_path / "critic" / "card.json"
+    before = json.loads(card.read_text("utf-8"))
+    card.write_text(json.dumps(before | {"measured": {}}), "utf-8")
+    ship(tmp_path / "critic", tmp_path)
+    assert json.loads(card.read_text("utf-8")) == before
+    with pytest.raises(SystemExit) as refused:
+        main(["critic", str(tmp_path / "critic")])
+    assert refused.value.code == 2 and "say how" in capsys.readouterr().err
+
+
 def test_critic_and_judge_know_the_words_of_the_painter(trained: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "painter").mkdir()
     (tmp_path / "painter" / "card.json").write_text('{"vocabulary": "tiny_names"}', "utf-8")
