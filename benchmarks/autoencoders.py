@@ -16,13 +16,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from diffusers import AutoencoderKL
 from rich.console import Console
 from rich.table import Table
 
 from diorama.vocabulary import load_vocabulary
-from models.embedded.training.autoencoder import SEED, measure_psnr
+from models.embedded.training.autoencoder import SEED, load_autoencoder, measure_psnr
 from models.embedded.training.stream import PictureStream
 from models.threads import fixed_threads
 
@@ -37,9 +35,9 @@ def compare(folders: Sequence[Path], vocabulary: str, count: int) -> Table:
     things = batch.ids >= 0
     table = Table("autoencoder", "weights, millions", "pictures, dB", "things, dB")
     for folder in folders:
-        autoencoder = AutoencoderKL.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32)
+        autoencoder = load_autoencoder(folder)
         size = sum(parameter.numel() for parameter in autoencoder.parameters()) / 1e6
-        whole, inside = (measure_psnr(autoencoder.eval(), batch.rgb, where) for where in (None, things))
+        whole, inside = (measure_psnr(autoencoder, batch.rgb, where) for where in (None, things))
         table.add_row(str(folder), f"{size:.2f}", f"{whole:.2f}", f"{inside:.2f}")
     return table
 

@@ -15,7 +15,7 @@ from agents.evidence import Sentence
 from agents.role import MindError, UnsupportedPrompt
 from graphs.context import Studio, emit
 from graphs.events import Degraded
-from graphs.faults import whole_span
+from graphs.faults import find_doubts, whole_span
 from graphs.nodes_painting import Look
 from graphs.policy import plan_repainting
 from graphs.routes import after_locate
@@ -99,7 +99,8 @@ async def without_integration(state: RefineState, error: NodeError, runtime: Run
 async def without_location(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:
     """Edits may change the whole sentence that an error concerns."""
     note = _note(runtime, error, state.round, "edits may change whole sentences")
-    return Command(update=note, goto=after_locate(state))
+    doubts = () if state.open_errors or state.incumbent is None else find_doubts(state, *state.incumbent)
+    return Command(update={**note, "doubts": doubts}, goto=after_locate(state))
 
 
 async def without_proposals(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:

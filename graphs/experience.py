@@ -39,7 +39,7 @@ def remember(state: RefineState, studio: Studio, round_number: int) -> Experienc
         return Experience(patterns=_weigh_equally(studio))
     if studio.remembered is not None:
         return studio.remembered.get(str(round_number)) or Experience(patterns=_weigh_equally(studio))
-    errors = state.open_errors
+    errors = state.to_answer
     patterns = _weigh_patterns(state, studio, round_number) if errors else _weigh_equally(studio)
     lessons = {
         lesson: None
@@ -107,7 +107,7 @@ def _weigh_patterns(state: RefineState, studio: Studio, round_number: int) -> tu
     """
     if studio.posterior is None or not studio.patterns:
         return _weigh_equally(studio)
-    kinds = sorted({error.kind for error in state.open_errors})
+    kinds = sorted({error.kind for error in state.to_answer})
     seed = derive_seed(state.request.seed, "patterns", round_number)
     rng = np.random.default_rng(seed) if studio.learning else None
     rates = studio.posterior.rates(studio.patterns, kinds, learnt_as(state.request.backend), rng)
@@ -162,11 +162,12 @@ def _episodes(state: RefineState, candidate: Candidate) -> Iterator[Episode]:
     if not ratings:
         return
     usual = sum(ratings) / len(ratings)
+    kind_of = {error.id: error.kind for error in (*state.errors.values(), *state.doubts)}
     for view in candidate.views:
         if not view.rating:
             continue
         for edit in candidate.edits:
-            kinds = sorted({state.errors[key].kind for key in edit.error_ids if key in state.errors})
+            kinds = sorted({kind_of[key] for key in edit.error_ids if key in kind_of})
             for kind in kinds:
                 yield Episode(
                     kind=kind,

@@ -4,10 +4,12 @@ Both are exact rules, so that looking at a candidate costs one answer and one ra
 Knows no mind.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from agents.denials import find_denials
 from agents.evidence import Answer, Edit, Error, ErrorKind, Question, Sentence, Span
+from graphs.state import Candidate, RefineState, View
 
 _KINDS: dict[str, ErrorKind] = {"existence": "missing"}
 
@@ -43,6 +45,21 @@ def _as_error_kind(kind: str) -> ErrorKind:
             return kind
         case _:
             raise ValueError(f"question kind {kind!r} names no kind of error")
+
+
+def find_doubts(state: RefineState, candidate: Candidate, view: View) -> tuple[Error, ...]:
+    """What other pictures of a candidate lack, most frequent first, where the best-rated `view` lacks nothing
+    and does not satisfy.
+
+    Twenty-three more pictures of a prompt whose first one was lucky were painted once, and most lacked the
+    same thing: it is the words that were wrong with them.
+    """
+    if view.rating is None or view.rating.mean >= state.request.satisfied_at:
+        return ()
+    found = [fault for other in candidate.views for fault in other.faults if other.number != view.number]
+    times = Counter(fault.id for fault in found)
+    worst = {fault.id: fault for fault in sorted(found, key=lambda fault: fault.severity)}
+    return tuple(sorted(worst.values(), key=lambda fault: (-times[fault.id], fault.id)))
 
 
 def follow_sentences(sentences: Sequence[Sentence], edits: Sequence[Edit]) -> tuple[Sentence, ...] | None:

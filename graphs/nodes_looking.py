@@ -15,7 +15,7 @@ from agents.locate import LOCATE, LocateRequest
 from agents.question import QUESTION, QuestionRequest
 from graphs.context import Studio, Tally, emit
 from graphs.events import ErrorSeen, Rated
-from graphs.faults import follow_sentences, whole_span
+from graphs.faults import find_doubts, follow_sentences, whole_span
 from graphs.nodes_painting import look_at, rate
 from graphs.state import ORIGINAL, Candidate, RefineState, View
 
@@ -90,22 +90,29 @@ async def integrate(state: RefineState, runtime: Runtime[Studio]) -> Update:
 
 
 async def locate(state: RefineState, runtime: Runtime[Studio]) -> Update:
-    """Find the words of the incumbent's prompt that its errors concern (with the ablation: all of them)."""
-    base, _ = _incumbent(state)
+    """Find the words of the incumbent's prompt that its errors concern (with the ablation: all of them), or
+    that its doubts do, where it has none.
+    """
+    base, view = _incumbent(state)
     errors = state.open_errors
-    if all(error.span for error in errors):  # none are open, or the incumbent is the one of the last round
-        return {}
+    doubts = () if errors else find_doubts(state, base, view)
+    if not doubts and all(error.span for error in errors):  # none, or the incumbent is that of the last round
+        return {"doubts": ()}
     if not state.request.ablation.location:
-        return {
-            "errors": {
-                error.id: error.model_copy(update={"span": whole_span(base.prompt)}) for error in errors
-            }
+        update: Update = {}
+        located = {
+            error.id: error.model_copy(update={"span": whole_span(base.prompt)}) for error in errors or doubts
         }
-    tally = Tally(runtime, f"{base.id} in round {state.round}")
-    sentences = await _take_apart(state, base, tally)
-    reply = await tally.ask(LOCATE, LocateRequest(prompt=base.prompt, sentences=sentences, errors=errors))
-    located = {error.id: _place(error, reply.spans, base.prompt) for error in errors}
-    return {"errors": located, "base_sentences": sentences, **tally.update}
+    else:
+        tally = Tally(runtime, f"{base.id} in round {state.round}")
+        sentences = await _take_apart(state, base, tally)
+        request = LocateRequest(prompt=base.prompt, sentences=sentences, errors=errors or doubts)
+        reply = await tally.ask(LOCATE, request)
+        located = {error.id: _place(error, reply.spans, base.prompt) for error in errors or doubts}
+        update = {"base_sentences": sentences, **tally.update}
+    if errors:
+        return {"errors": located, "doubts": (), **update}
+    return {"doubts": tuple(located.values()), **update}
 
 
 def _place(error: Error, spans: dict[str, Any], prompt: str) -> Error:

@@ -58,8 +58,10 @@ async def propose(state: RefineState, runtime: Runtime[Studio]) -> Update:
 async def _find_newcomers(
     state: RefineState, base: Candidate, runtime: Runtime[Studio], tally: Tally
 ) -> tuple[list[Candidate], tuple[str, ...]]:
-    """Candidates that the run has not seen, at most as many as a round takes."""
-    errors = widen_spans(state.open_errors, state.base_sentences, base.prompt)
+    """Candidates that the run has not seen, at most as many as a round takes. They answer what the incumbent
+    lacks, or else what other pictures of its prompt do.
+    """
+    errors = widen_spans(state.to_answer, state.base_sentences, base.prompt)
     if not errors:
         return [], ()
     request = ProposeRequest(

@@ -185,6 +185,10 @@ class RefineState(BaseModel):
     """The number of the view whose evidence `errors` comes from."""
     errors: Annotated[dict[str, Error], merge_errors] = {}
     """Every error seen in an incumbent, by id, with its status. Merged by id."""
+    doubts: tuple[Error, ...] = ()
+    """What other pictures of the incumbent's prompt lack, where the incumbent itself lacks nothing and does
+    not satisfy either: then it was lucky, and its prompt can still be said better.
+    """
     arms: tuple[Arm, ...] = ()
     experience: Annotated[dict[str, Experience], merge_experience] = {}
     """What memory said, by round (as text, since JSON has no other keys). Merged by round."""
@@ -257,6 +261,11 @@ class RefineState(BaseModel):
         """Errors that the incumbent shows, gravest first."""
         wrong = [error for error in self.errors.values() if error.status != "fixed"]
         return tuple(sorted(wrong, key=lambda error: (-error.severity, error.id)))
+
+    @property
+    def to_answer(self) -> tuple[Error, ...]:
+        """What the next candidates answer: what the incumbent lacks, else what is doubted of its prompt."""
+        return self.open_errors or self.doubts
 
 
 def _rank(pair: tuple[Candidate, View]) -> tuple[float, int, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.runtime import RunControl
 
-from agents.evidence import Question, apply_edits
+from agents.evidence import Question, Rating, apply_edits
 from agents.role import Mind, MindError, Role
 from graphs.context import Studio
 from graphs.events import Clustered, Degraded, Ended, Event, Painted, Started
@@ -50,6 +50,17 @@ class Sometimes:
         if role.name in self._failing:
             raise MindError(f"no answer in the role {role.name!r}")
         return await self._mind.ask(role, request, images)
+
+
+class Modest(Sometimes):
+    """A real mind to whom no picture is worth more than 4.5."""
+
+    async def ask(self, role: Role[Any, Any], request: Any, images: Sequence[ArtifactRef] = ()) -> Any:
+        reply = await super().ask(role, request, images)
+        if not isinstance(reply, Rating):
+            return reply
+        aspects = ("attribute_binding", "object_relationship", "background_consistency")
+        return reply.model_copy(update={name: min(4.5, getattr(reply, name)) for name in aspects})
 
 
 async def test_a_picture_that_is_right_at_once_ends_the_run(studio: Studio, home: Home) -> None:
@@ -126,6 +137,28 @@ async def test_names_the_words_that_it_does_not_know(studio: Studio, home: Home)
     assert (result.status, result.pictures, result.picture) == ("unsupported", 0, None)
     assert "dragon" in result.explanation
     assert isinstance(events[-1], Ended) and events[-1].status == "unsupported"
+
+
+@pytest.mark.parametrize("location", [True, False])
+async def test_words_are_doubted_that_were_right_by_luck(location: bool, studio: Studio, home: Home) -> None:
+    modest = replace(studio, minds={"rate": Modest(studio.mind)})
+    asked = request("a red cube and a blue sphere", ablation=Ablation(location=location))
+    await refine(asked, modest, home, run_id="luck")
+    state = await load_state("luck", home)
+    original = [view for candidate, view in state.views if candidate.id == ORIGINAL]
+    assert not original[0].faults and any(view.faults for view in original[1:])
+    first = [candidate for candidate in state.candidates.values() if candidate.round == 2]
+    assert first and not any(
+        candidate.round == 1 and candidate.base for candidate in state.candidates.values()
+    )
+    doubted = {fault.id for view in original[1:] for fault in view.faults}
+    for candidate in first:
+        assert (
+            candidate.base == ORIGINAL
+            and {key for edit in candidate.edits for key in edit.error_ids} <= doubted
+        )
+    assert studio.episodes is not None and studio.episodes.count() > 0, "such edits teach as others do"
+    assert not state.open_errors, "a doubt is no error of the incumbent"
 
 
 @pytest.mark.parametrize("role", ["caption", "check_caption", "integrate", "locate", "propose", "explain"])

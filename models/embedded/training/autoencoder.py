@@ -270,6 +270,11 @@ def _normalise(autoencoder: AutoencoderKL, rgb: Tensor) -> None:
     )
 
 
+def load_autoencoder(folder: Path) -> AutoencoderKL:
+    """The autoencoder saved in `folder`, in fp32, on the CPU, not to be trained."""
+    return AutoencoderKL.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32).eval()
+
+
 @torch.inference_mode()
 def reconstruct(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
     """uint8 pictures (N, 3, S, S) through encoder and decoder and back to uint8."""
