@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diorama.vocabulary import load_vocabulary
-from models.embedded.training.autoencoder import SEED, load_autoencoder, measure_psnr
+from models.embedded.training.autoencoder import SEED, load_autoencoder, psnr, squared_errors
 from models.embedded.training.stream import PictureStream
 from models.threads import fixed_threads
 
@@ -37,8 +37,8 @@ def compare(folders: Sequence[Path], vocabulary: str, count: int) -> Table:
     for folder in folders:
         autoencoder = load_autoencoder(folder)
         size = sum(parameter.numel() for parameter in autoencoder.parameters()) / 1e6
-        whole, inside = (measure_psnr(autoencoder, batch.rgb, where) for where in (None, things))
-        table.add_row(str(folder), f"{size:.2f}", f"{whole:.2f}", f"{inside:.2f}")
+        errors = squared_errors(autoencoder, batch.rgb)
+        table.add_row(str(folder), f"{size:.2f}", f"{psnr(errors):.2f}", f"{psnr(errors[things]):.2f}")
     return table
 
 

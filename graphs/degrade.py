@@ -99,8 +99,7 @@ async def without_integration(state: RefineState, error: NodeError, runtime: Run
 async def without_location(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:
     """Edits may change the whole sentence that an error concerns."""
     note = _note(runtime, error, state.round, "edits may change whole sentences")
-    doubts = () if state.open_errors or state.incumbent is None else find_doubts(state, *state.incumbent)
-    return Command(update={**note, "doubts": doubts}, goto=after_locate(state))
+    return Command(update={**note, "doubts": find_doubts(state)}, goto=after_locate(state))
 
 
 async def without_proposals(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:

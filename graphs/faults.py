@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from agents.denials import find_denials
 from agents.evidence import Answer, Edit, Error, ErrorKind, Question, Sentence, Span
-from graphs.state import Candidate, RefineState, View
+from graphs.state import RefineState
 
 _KINDS: dict[str, ErrorKind] = {"existence": "missing"}
 
@@ -47,13 +47,16 @@ def _as_error_kind(kind: str) -> ErrorKind:
             raise ValueError(f"question kind {kind!r} names no kind of error")
 
 
-def find_doubts(state: RefineState, candidate: Candidate, view: View) -> tuple[Error, ...]:
-    """What other pictures of a candidate lack, most frequent first, where the best-rated `view` lacks nothing
-    and does not satisfy.
+def find_doubts(state: RefineState) -> tuple[Error, ...]:
+    """What other pictures of the incumbent's prompt lack, most frequent first, where the incumbent itself
+    lacks nothing and does not satisfy.
 
     Twenty-three more pictures of a prompt whose first one was lucky were painted once, and most lacked the
     same thing: it is the words that were wrong with them.
     """
+    if state.open_errors or state.incumbent is None:
+        return ()
+    candidate, view = state.incumbent
     if view.rating is None or view.rating.mean >= state.request.satisfied_at:
         return ()
     found = [fault for other in candidate.views for fault in other.faults if other.number != view.number]

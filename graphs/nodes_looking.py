@@ -90,29 +90,31 @@ async def integrate(state: RefineState, runtime: Runtime[Studio]) -> Update:
 
 
 async def locate(state: RefineState, runtime: Runtime[Studio]) -> Update:
-    """Find the words of the incumbent's prompt that its errors concern (with the ablation: all of them), or
-    that its doubts do, where it has none.
+    """Find the words of the incumbent's prompt that its errors concern, or that its doubts do, where it has
+    none.
     """
-    base, view = _incumbent(state)
-    errors = state.open_errors
-    doubts = () if errors else find_doubts(state, base, view)
-    if not doubts and all(error.span for error in errors):  # none, or the incumbent is that of the last round
+    errors = state.open_errors or find_doubts(state)
+    if all(error.span for error in errors):  # there are none, or the incumbent is the one of the last round
         return {"doubts": ()}
+    located, update = await _locate(state, errors, runtime)
+    if state.open_errors:
+        return {"errors": {error.id: error for error in located}, "doubts": (), **update}
+    return {"doubts": located, **update}
+
+
+async def _locate(
+    state: RefineState, errors: tuple[Error, ...], runtime: Runtime[Studio]
+) -> tuple[tuple[Error, ...], Update]:
+    """The errors with their spans (with the ablation: all of the prompt), and what finding them took."""
+    base, _ = _incumbent(state)
     if not state.request.ablation.location:
-        update: Update = {}
-        located = {
-            error.id: error.model_copy(update={"span": whole_span(base.prompt)}) for error in errors or doubts
-        }
-    else:
-        tally = Tally(runtime, f"{base.id} in round {state.round}")
-        sentences = await _take_apart(state, base, tally)
-        request = LocateRequest(prompt=base.prompt, sentences=sentences, errors=errors or doubts)
-        reply = await tally.ask(LOCATE, request)
-        located = {error.id: _place(error, reply.spans, base.prompt) for error in errors or doubts}
-        update = {"base_sentences": sentences, **tally.update}
-    if errors:
-        return {"errors": located, "doubts": (), **update}
-    return {"doubts": tuple(located.values()), **update}
+        span = whole_span(base.prompt)
+        return tuple(error.model_copy(update={"span": span}) for error in errors), {}
+    tally = Tally(runtime, f"{base.id} in round {state.round}")
+    sentences = await _take_apart(state, base, tally)
+    reply = await tally.ask(LOCATE, LocateRequest(prompt=base.prompt, sentences=sentences, errors=errors))
+    located = tuple(_place(error, reply.spans, base.prompt) for error in errors)
+    return located, {"base_sentences": sentences, **tally.update}
 
 
 def _place(error: Error, spans: dict[str, Any], prompt: str) -> Error:

@@ -98,9 +98,9 @@ def train(
     network = AutoencoderTraining(build_autoencoder(recipe.channels), words)
     teacher = None
     if start is not None:
-        teacher = AutoencoderKL.from_pretrained(start, local_files_only=True, torch_dtype=torch.float32)
+        teacher = load_autoencoder(start)
         widen(network.autoencoder, teacher, SEED)
-        teacher = teacher.to(device).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]
+        teacher = teacher.to(device).requires_grad_(False)  # pyright: ignore[reportArgumentType]
     network = network.to(device)
     learners = optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY, kernels=True)
     training = Training(network, learners, out, decay=0.995)
@@ -121,17 +121,12 @@ def train(
 
     def look(_step: int) -> Mapping[str, float]:
         copy = build_autoencoder(recipe.channels)
-        prefix = "autoencoder."
         copy.load_state_dict(
-            {
-                n.removeprefix(prefix): v.cpu()
-                for n, v in training.average.state.items()
-                if n.startswith(prefix)
-            }
+            {name: value.cpu() for name, value in training.average.part("autoencoder").items()}
         )
         batch = held_out.batch(0, 2 * recipe.batch)
-        rgb, things = batch.rgb.cpu(), batch.ids.cpu() >= 0
-        return {"psnr": measure_psnr(copy.eval(), rgb), "psnr_things": measure_psnr(copy, rgb, things)}
+        errors = squared_errors(copy.eval(), batch.rgb.cpu())
+        return {"psnr": psnr(errors), "psnr_things": psnr(errors[batch.ids.cpu() >= 0])}
 
     training.run(
         length,
@@ -283,12 +278,19 @@ def reconstruct(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
     return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def measure_psnr(autoencoder: AutoencoderKL, rgb: Tensor, where: Tensor | None = None) -> float:
-    """Peak signal to noise ratio in dB of what comes back of uint8 pictures (N, 3, S, S), or of their pixels
-    `where` (N, S, S).
+def squared_errors(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
+    """What comes back of uint8 pictures (N, 3, S, S): the mean squared error of each pixel (N, S, S)."""
+    return (reconstruct(autoencoder, rgb).float() - rgb.float()).square().mean(1)
+
+
+def psnr(errors: Tensor) -> float:
+    """Peak signal to noise ratio in dB of the pixels with these squared errors.
 
     Of whole pictures it is the background's: at 32 dB, elephants came back as blots, with 22.5.
     """
-    error = (reconstruct(autoencoder, rgb).float() - rgb.float()).square().mean(1)
-    chosen = error if where is None else error[where]
-    return round(10 * math.log10(255**2 / float(chosen.mean())), 3)
+    return round(10 * math.log10(255**2 / float(errors.mean())), 3)
+
+
+def measure_psnr(autoencoder: AutoencoderKL, rgb: Tensor) -> float:
+    """Peak signal to noise ratio in dB of what comes back of uint8 pictures (N, 3, S, S)."""
+    return psnr(squared_errors(autoencoder, rgb))

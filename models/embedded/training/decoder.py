@@ -15,7 +15,14 @@ from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import encode
 from models.embedded.profiles import DECODER, ProfileName
 from models.embedded.shards import SHARD_BYTES
-from models.embedded.training.autoencoder import EDGES, NOISE, edge_loss, measure_psnr, pixel_loss
+from models.embedded.training.autoencoder import (
+    EDGES,
+    NOISE,
+    edge_loss,
+    load_autoencoder,
+    measure_psnr,
+    pixel_loss,
+)
 from models.embedded.training.loop import Losses, Training, optimisers, schedule, torch_generator
 from models.embedded.training.precision import mixed
 from models.embedded.training.stream import PictureStream
@@ -47,8 +54,7 @@ def train(
     vocabulary = vocabulary or recipe.vocabulary
     length = steps or recipe.steps
     torch.manual_seed(SEED)
-    autoencoder = AutoencoderKL.from_pretrained(start, local_files_only=True, torch_dtype=torch.float32)
-    autoencoder = autoencoder.to(device).eval()  # pyright: ignore[reportArgumentType]
+    autoencoder = load_autoencoder(start).to(device)  # pyright: ignore[reportArgumentType]
     training = Training(autoencoder.decoder, optimisers(autoencoder.decoder, recipe.rate), out, decay=0.995)
     if resume:
         training.resume()

@@ -183,6 +183,12 @@ def _locate(logits: Tensor, wanted: Tensor) -> Tensor:
     return F.cross_entropy(with_none, classes, reduction="none").mean((1, 2)) * 4
 
 
+def add_noise(latents: Tensor, t: Tensor, noise: torch.Generator) -> Tensor:
+    """Latents (N, 16, 16, 16) with noise shares `t` (N,)."""
+    at = t.view(-1, 1, 1, 1)
+    return (1 - at) * latents + at * normal(noise, *latents.shape).to(latents)
+
+
 def train(
     words: Vocabulary,
     data: Mapping[str, Tensor],
@@ -211,12 +217,11 @@ def train(
     def grade(rows: Tensor, noise: torch.Generator, t: Tensor) -> Losses:
         chosen = {name: value[rows] for name, value in data.items()}
         x = chosen["latents"].float()
-        e = normal(noise, *x.shape).to(x)
-        at = t.to(x).view(-1, 1, 1, 1)
+        t = t.to(x)
         wanted = scene_targets(chosen["things"], words)
         wanted |= {name: chosen[kept] for name, kept in KEPT.items()}
         wanted["setting"] = wanted["setting"].long()
-        graded = grader.grade(grader.read((1 - at) * x + at * e, t.to(x)), wanted)
+        graded = grader.grade(grader.read(add_noise(x, t, noise), t), wanted)
         return {name: value.mean() for name, value in graded.items()}
 
     def loss_at(draw: int) -> Losses:

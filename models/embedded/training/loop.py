@@ -73,6 +73,13 @@ class Average:
         self.decay = decay
         self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The state of the child module of this name."""
+        prefix = f"{name}."
+        return {
+            key.removeprefix(prefix): value for key, value in self.state.items() if key.startswith(prefix)
+        }
+
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Move the average towards the module as it is after `step`."""

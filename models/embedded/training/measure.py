@@ -26,7 +26,7 @@ from diorama.vocabulary import load_vocabulary
 from diorama.wording import say
 from models.embedded.perception import Perceiver
 from models.embedded.training.accuracy import Accuracy, score_perceptions
-from models.embedded.training.autoencoder import reconstruct
+from models.embedded.training.autoencoder import load_autoencoder, reconstruct
 from models.embedded.training.samples import paint, score_pictures
 from models.embedded.training.stream import PictureStream
 
@@ -60,8 +60,7 @@ def measure_perception(
 
 def load_reconstructions(folder: Path, device: str = "cpu") -> Callable[[Tensor], Tensor]:
     """The autoencoder saved in `folder` as something that degrades pictures on `device`."""
-    autoencoder = AutoencoderKL.from_pretrained(folder, local_files_only=True).eval()
-    return reconstructions(autoencoder.to(device))  # pyright: ignore[reportArgumentType]
+    return reconstructions(load_autoencoder(folder).to(device))  # pyright: ignore[reportArgumentType]
 
 
 def reconstructions(autoencoder: AutoencoderKL) -> Callable[[Tensor], Tensor]:

@@ -30,6 +30,7 @@ from models.embedded.painter import (
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
 from models.embedded.shards import SHARD_BYTES
+from models.embedded.training.autoencoder import load_autoencoder
 from models.embedded.training.captions import Captions
 from models.embedded.training.going_on import Finished, check_sizes, fit_inlets
 from models.embedded.training.latents import NONE, TOKENS
@@ -179,7 +180,7 @@ def train(
     if start is not None:
         check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
-    vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
+    vae = load_autoencoder(autoencoder)
     stream = open_world(words, "cpu" if crew else device)
     captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
     rows = open_rows(stream, captions, autoencoder, out / "latents", scenes or recipe.scenes, device, crew)
@@ -249,7 +250,7 @@ def export(profile: ProfileName, out: Path, autoencoder: Path, vocabulary: str |
         FileNotFoundError: `out` holds no checkpoint.
     """
     state = torch.load(out / "training.pt", map_location="cpu", weights_only=True)
-    vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True).eval()
+    vae = load_autoencoder(autoencoder)
     recipe = recipe_of(profile, vocabulary)
     return save_average(recipe, state["average"], vae, out / "painter")
 

@@ -4,10 +4,10 @@ import multiprocessing
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 
 from diorama.draws import Family, available_families
 from diorama.vocabulary import Vocabulary
+from models.embedded.training.autoencoder import load_autoencoder
 from models.embedded.training.captions import Captions
 from models.embedded.training.latents import LatentCache
 from models.embedded.training.rows import Rows
@@ -79,8 +79,7 @@ def open_rows(
 def _fill(cache: LatentCache, autoencoder: Path, device: str) -> None:
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)
-    vae = AutoencoderKL.from_pretrained(autoencoder, local_files_only=True, torch_dtype=torch.float32).eval()
-    cache.fill(vae.to(device), device)  # pyright: ignore[reportArgumentType]
+    cache.fill(load_autoencoder(autoencoder).to(device), device)  # pyright: ignore[reportArgumentType]
 
 
 def families_of(words: Vocabulary) -> tuple[Family, ...]:

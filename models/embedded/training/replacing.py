@@ -39,10 +39,10 @@ def replace_shipped(target: Path, source: Path, card: Card, copy: Callable[[Path
     Raises:
         NotBetter: they have not earned it.
     """
-    old = target / "card.json"
     if source.resolve() == target.resolve():
         write_card(target, card)
         return card
+    old = target / "card.json"
     if old.exists():
         score = float(json.loads(old.read_text("utf-8"))["score"])
         known, new = find_vocabulary(target), str(card["vocabulary"])

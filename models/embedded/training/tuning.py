@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
 from diorama.draws import Family
@@ -23,6 +23,7 @@ from diorama.world import World
 from models.embedded.painter import build_tokenizer, count_tokens
 from models.embedded.profiles import TUNING, PainterProfile, ProfileName, TuningProfile
 from models.embedded.training import grader as grading
+from models.embedded.training.autoencoder import load_autoencoder
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.going_on import check_sizes
 from models.embedded.training.grades import graph_targets
@@ -164,7 +165,7 @@ def tune(
     length = steps or tuning.steps
     check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
-    vae = AutoencoderKL.from_pretrained(start / "vae", local_files_only=True).eval()
+    vae = load_autoencoder(start / "vae")
     stream = open_world(words, "cpu" if crew else device)
     captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
     rows = open_rows(stream, captions, start / "vae", out / "latents", scenes or recipe.scenes, device, crew)
@@ -193,14 +194,11 @@ def tune(
         kept = losses(network, captions, rows.draw(rng, tuning.batch), rng, noise)
         return {**graded, **{name: tuning.kept * value for name, value in kept.items()}}
 
-    def averaged() -> dict[str, Tensor]:
-        state, mine = training.average.state, "painter."
-        return {name.removeprefix(mine): value for name, value in state.items() if name.startswith(mine)}
-
     def look(step: int) -> Mapping[str, float]:
-        save_average(recipe, averaged(), vae, out / "painter")
+        averaged = training.average.part("painter")
+        save_average(recipe, averaged, vae, out / "painter")
         return draw_samples(
-            build_pipeline(recipe, averaged(), vae),
+            build_pipeline(recipe, averaged, vae),
             recipe.vocabulary,
             critic,
             out / "samples" / f"{step:07d}.png",
@@ -223,7 +221,7 @@ def tune(
         look_every=often,
     )
     if training.team.leads:
-        save_average(recipe, averaged(), vae, out / "painter")
+        save_average(recipe, training.average.part("painter"), vae, out / "painter")
     return out / "painter"
 
 
@@ -265,5 +263,4 @@ def grades(
 def _blur(x: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
     """Latents with a little noise, and the noise shares (N,)."""
     t = uniform(noise, len(x)).to(x) * GRADED_NOISE
-    at = t.view(-1, 1, 1, 1)
-    return (1 - at) * x + at * normal(noise, *x.shape).to(x), t
+    return grading.add_noise(x, t, noise), t
