@@ -48,7 +48,7 @@ viewer: ## bundle three.js into the page that shows point clouds (npm, network);
 	cd scripts/viewer && npm install --no-audit --no-fund && npm run build
 
 test: $(READY) ## all tests that need neither minutes nor a GPU, Ray, Postgres or an endpoint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(READY) ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu and not ray and not llm and not postgres"
