@@ -57,7 +57,8 @@ class Rank:
 class Layout:
     """One attempt: things are placed one by one, each where its relations to those before it hold.
 
-    `back`, 0 to 1, moves everything away from the camera, where there is more room. Cut-outs show drawings of
+    `back`, 0 to 1, moves everything away from the camera, where there is more room; `away`, above 0 to 1, is
+    how far the camera itself is, and stretches the depths that things stand at. Cut-outs show drawings of
     `splits`.
     """
 
@@ -68,9 +69,10 @@ class Layout:
         ranks: dict[str, list[Rank]],
         rng: np.random.Generator,
         back: float,
+        away: float,
         splits: Sequence[Split] = ("train",),
     ) -> None:
-        self.near, self.far = -1.5 + 1.8 * back, 1.9 + 0.9 * back
+        self.near, self.far = away * (-1.5 + 1.8 * back), away * (1.9 + 0.9 * back)
         self.camera = camera
         self.ranks = ranks
         self.rng = rng

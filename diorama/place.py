@@ -6,6 +6,7 @@ the last word. Knows projections, not pixels.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,13 @@ from diorama.vocabulary import Vocabulary
 __all__ = ["Unplaceable", "complete", "project"]
 
 _RESTARTS = 150
+_AWAY = (0.5, 0.62, 0.7, 0.8, 0.88, 0.95)
+"""How far away the camera is from one, two, ... six things, where 1 is the farthest: as near as they mostly
+fit.
+
+From one place for all, a lone thing was a fourth of the picture wide. Height goes with the distance, so the
+picture is that of larger things on the same floor; the angle of view stays.
+"""
 
 
 class Unplaceable(ValueError):
@@ -51,7 +59,7 @@ def complete(
     """
     _check_words(graph, vocabulary)
     ranks = {axis: _ranks(graph, axis) for axis in "uyz"}
-    camera, light = _camera(rng), _light(rng)
+    farthest, light = _camera(rng), _light(rng)
     settings = vocabulary.setting_names
     setting = graph.setting or settings[int(rng.integers(len(settings)))]
     crowd = sum(group.count for group in graph.groups)
@@ -59,9 +67,11 @@ def complete(
         attributes = _draw_attributes(graph, rng, vocabulary)
         if attributes is None:
             continue
-        # Further back there is more room: many things start there, stubborn graphs move there.
+        # From further away there is more room: many things start there, stubborn graphs move there.
+        away = min(1.0, _AWAY[min(crowd, len(_AWAY)) - 1] + attempt / 60)
         back = min(1.0, max(0.0, 0.3 * (crowd - 4)) + attempt / 40)
-        layout = Layout(graph, camera, ranks, rng, back, splits)
+        camera = replace(farthest, height=farthest.height * away, distance=farthest.distance * away)
+        layout = Layout(graph, camera, ranks, rng, back, away, splits)
         if crowd > 3 and attempt % 2:
             layout.line_up()
         things = layout.place(attributes)

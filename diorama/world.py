@@ -34,6 +34,11 @@ WEIGHTS: dict[Family, float] = {
 }
 """Shares of the families in training: more of what painters find hard."""
 
+WORLD = 2
+"""Which world this is: counted up when scenes begin to look otherwise, so that models of an earlier one see
+or paint something else. 2: the camera comes near.
+"""
+
 SETTING_SHARE = 0.2
 """Share of the graphs of families without settings that are given one, so that every family learns them."""
 

@@ -126,6 +126,26 @@ def test_things_stand_or_float_and_never_touch(placed: list[tuple[SceneGraph, Sc
     assert 0.15 < floating / total < 0.5
 
 
+def test_the_camera_comes_nearer_the_less_there_is_to_show() -> None:
+    rng = np.random.default_rng(11)
+
+    def scenes(count: int) -> list[Scene]:
+        graph = SceneGraph(groups=(Group(shape="sphere", count=count, size="large"),))
+        return [complete(graph, rng, VOCABULARY) for _ in range(30)]
+
+    def mean_width(found: list[Scene]) -> float:
+        boxes = [seen.box for scene in found for seen in project(scene)]
+        return float(np.mean([right - left for left, _, right, _ in boxes]))
+
+    crowds = [scenes(count) for count in (1, 2, 3, 5)]
+    widths = [mean_width(found) for found in crowds]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 0.45 > 0.3 > widths[-1] > 0.2
+    cameras = [scene.camera for found in crowds for scene in found]
+    assert all(camera.height / camera.distance == pytest.approx(2.2 / 8.5, rel=0.1) for camera in cameras)
+    assert {camera.focal for camera in cameras} == {2.26}
+
+
 def test_same_seed_same_scene() -> None:
     graph = SceneGraph(groups=(Group(shape="cube", count=3), Group(shape="torus")))
     first, again, other = (complete(graph, np.random.default_rng(seed), VOCABULARY) for seed in (5, 5, 6))

@@ -6,9 +6,10 @@ History keeps every copy of a weight file, so a replacement has to earn its byte
 - Scores of two vocabularies cannot be compared, for the larger world is the harder one. Weights that name
   more things than the shipped ones take their place whatever they score, and it is said so, with the words
   that are lost; weights that name no more stay outside.
+- Scores in two worlds cannot be compared either: weights trained in this one replace those of an earlier.
 - Critic and judge always know every word of the painter beside them: they are shipped before it.
-- The shipped weights themselves get a new card: they are measured again when the painter, and with it the
-  autoencoder, is another one.
+- The shipped weights themselves get a new card: they are measured again when the autoencoder that pictures
+  come from, or the world itself, is another one.
 """
 
 import json
@@ -18,10 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diorama.vocabulary import load_vocabulary
+from diorama.world import WORLD
 from models.embedded.training.measure import write_card
 from models.embedded.training.taught import lacking, vocabulary_of
 
 Card = dict[str, object]
+FIRST_WORLD = 1
+"""That of cards which do not say."""
 
 
 class NotBetter(RuntimeError):
@@ -39,15 +43,24 @@ def replace_shipped(target: Path, source: Path, card: Card, copy: Callable[[Path
     Raises:
         NotBetter: they have not earned it.
     """
+    file = target / "card.json"
+    old = json.loads(file.read_text("utf-8")) if file.exists() else None
     if source.resolve() == target.resolve():
+        card = {**card, "world": old.get("world", FIRST_WORLD) if old else WORLD}
         write_card(target, card)
         return card
-    old = target / "card.json"
-    if old.exists():
-        score = float(json.loads(old.read_text("utf-8"))["score"])
+    card = {**card, "world": WORLD}
+    if old is not None:
+        score, world = float(old["score"]), old.get("world", FIRST_WORLD)
         known, new = find_vocabulary(target), str(card["vocabulary"])
         if known != new:
             _compare_vocabularies(target.name, known, new)
+        elif world != WORLD:
+            print(
+                f"{target.name}: the new weights ({card['score']}) replace those of an earlier world, which "
+                f"score {score}; scores of two worlds are not compared",
+                file=sys.stderr,
+            )
         elif score >= float(str(card["score"])):
             raise NotBetter(
                 f"{target.name}: the new weights score {card['score']}, the shipped ones {score}; those stay"

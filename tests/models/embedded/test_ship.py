@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from diorama.atlas import load_atlas, the_atlas
+from diorama.world import WORLD
 from models.embedded.training import perception
 from models.embedded.training.document import tables
 from models.embedded.training.replacing import LacksWords, NotBetter
@@ -62,6 +63,20 @@ def test_shipped_weights_are_measured_again(
     with pytest.raises(SystemExit) as refused:
         main(["critic", str(tmp_path / "critic")])
     assert refused.value.code == 2 and "say how" in capsys.readouterr().err
+
+
+def test_weights_of_an_earlier_world_make_room_whatever_they_score(
+    trained: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ship(trained["tiny"], tmp_path)
+    card = tmp_path / "critic" / "card.json"
+    earlier = json.loads(card.read_text("utf-8")) | {"world": WORLD - 1, "score": 1.0}
+    card.write_text(json.dumps(earlier), "utf-8")
+    assert ship(tmp_path / "critic", tmp_path)["world"] == WORLD - 1  # measured again, trained no better
+    assert ship(trained["tiny"], tmp_path)["world"] == WORLD
+    assert "those of an earlier world" in capsys.readouterr().err
+    with pytest.raises(NotBetter, match="those stay"):
+        ship(trained["tiny"], tmp_path)
 
 
 def test_critic_and_judge_know_the_words_of_the_painter(trained: dict[str, Path], tmp_path: Path) -> None:
