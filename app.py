@@ -312,7 +312,9 @@ def train_depth(
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(help="What --variant direct trained, to learn to diffuse from.", show_default=False),
+        typer.Option(
+            help="What --variant direct trained, to go on or to learn to diffuse from.", show_default=False
+        ),
     ] = None,
 ) -> int:
     """Train a depth network on the diorama, or on pictures with depth of your own."""
@@ -329,7 +331,7 @@ def train_embedded(
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the profile's own length.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
     start: Annotated[
-        Path | None, typer.Option(help="A saved painter, or autoencoder, to go on from.", show_default=False)
+        Path | None, typer.Option(help="What was trained before, to go on from.", show_default=False)
     ] = None,
     reread: Annotated[
         bool, typer.Option("--reread", help="With --start: learn to read anew, then go on painting.")

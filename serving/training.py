@@ -110,6 +110,8 @@ def _check_start(part: str, start: Path | None) -> None:
         "tuning": "model_index.json",
         "autoencoder": "config.json",
         "decoder": "config.json",
+        "critic": "config.json",
+        "judge": "config.json",
     }
     if part == "decoder" and start is None:
         raise UserError(
@@ -119,8 +121,9 @@ def _check_start(part: str, start: Path | None) -> None:
         raise UserError("--part tuning goes on from a trained painter: name its folder with --start")
     if start is not None and not (part in files and (start / files[part]).is_file()):
         raise UserError(
-            "--start takes the folder of a saved painter with --part painter or tuning, or of a saved "
-            "autoencoder (a painter's vae, say) with --part autoencoder or decoder, not "
+            "--start takes the folder of a saved painter with --part painter or tuning, of a saved "
+            "autoencoder (a painter's vae, say) with --part autoencoder or decoder, or of a saved critic or "
+            "judge with that part, not "
             f"{start} with --part {part}"
         )
 
@@ -161,7 +164,8 @@ def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
             case "critic" | "judge":
                 from models.embedded.training.perception import train
 
-                train(order.part, order.profile, order.out, degrade=_degrade(order), **crewed)
+                eyes = {"start": order.start, "degrade": _degrade(order)}
+                train(order.part, order.profile, order.out, **eyes, **crewed)
             case "tuning":
                 from models.embedded.training.team import train_together
                 from models.embedded.training.tuning import tune

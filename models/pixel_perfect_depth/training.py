@@ -37,6 +37,7 @@ from models.pixel_perfect_depth.variants import (
     begin_from_regression,
     build_encoder,
     build_network,
+    load_network,
 )
 
 SEED, HELD_OUT_SEED = 606, 616
@@ -147,7 +148,8 @@ def train(
         device: "cpu" or "cuda:0".
         vocabulary: overrides the profile's sub-vocabulary.
         data: a folder of pictures with depth (see `rgbd`) to train on instead of the diorama.
-        start: folder of a trained "direct" network of these sizes, which "full" then learns to diffuse from.
+        start: folder of a trained "direct" network of these sizes, which "full" then learns to diffuse from,
+            and "direct" goes on from; its semantic encoder goes with it.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
@@ -166,12 +168,16 @@ def train(
     else:
         source = RgbdFolder(data, SIDE)
     torch.manual_seed(SEED)
-    encoder = build_encoder(recipe, variant, load_perceiver(critic).network)
+    eyes = load_perceiver(critic).network
+    encoder = (
+        build_encoder(recipe, variant, eyes) if start is None else load_network(start, "direct", eyes)[1]
+    )
+    assert encoder is not None  # a "direct" network is saved with its own
     encoder.to(device)  # pyright: ignore[reportArgumentType]
     vae = load_autoencoder(autoencoder, device) if variant == "latent" else None
     network: Any = build_network(recipe, variant, encoder_width(encoder))
     if start is not None:
-        begin_from_regression(network, start)
+        begin_from_regression(network, start, variant)
     network.to(device)
     training = Training(
         network, optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY), out, decay=0.998

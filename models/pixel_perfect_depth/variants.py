@@ -148,11 +148,14 @@ def _scaled(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     return (latents - (vae.config["shift_factor"] or 0.0)) * vae.config["scaling_factor"]
 
 
-def begin_from_regression(network: PixelPerfectTransformer2DModel, folder: Path) -> None:
-    """Give a network what a "direct" one has learnt: it sees depth, and knows no noise yet.
+def begin_from_regression(
+    network: PixelPerfectTransformer2DModel, folder: Path, variant: Variant = "full"
+) -> None:
+    """Give a network what a "direct" one has learnt. One that is "direct" itself goes on from there; one that
+    diffuses sees depth then, and knows no noise yet.
 
-    That one's answer is x0 and the velocity is xT - x0: the outlet changes its sign, and the noise is let in
-    by weights that begin at zero. Regression learns where things are in a fraction of the steps.
+    The regression's answer is x0 and the velocity is xT - x0: the outlet changes its sign, and the noise is
+    let in by weights that begin at zero. Regression learns where things are in a fraction of the steps.
 
     Raises:
         ToolError: the folder holds no such network, or one of other sizes.
@@ -163,6 +166,8 @@ def begin_from_regression(network: PixelPerfectTransformer2DModel, folder: Path)
         network.load_state_dict(other.float().state_dict())
     except RuntimeError as error:
         raise ToolError(f"{folder} holds a network of other sizes than this profile's") from error
+    if variant == "direct":
+        return
     with torch.no_grad():
         network.proj_out.weight.neg_()
         network.proj_out.bias.neg_()

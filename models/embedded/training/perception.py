@@ -25,6 +25,7 @@ from models.embedded.perception import (
     Perceiver,
     PerceptionConfig,
     PerceptionNetwork,
+    load_perceiver,
     save_perceiver,
 )
 from models.embedded.profiles import CRITIC, JUDGE, ProfileName, perception_config
@@ -32,6 +33,7 @@ from models.embedded.training.accuracy import score_perceptions
 from models.embedded.training.crew import Crew
 from models.embedded.training.loop import (
     IGNORED,
+    ForeignTraining,
     Losses,
     Training,
     generator,
@@ -63,6 +65,7 @@ def train(
     profile: ProfileName,
     out: Path,
     *,
+    start: Path | None = None,
     steps: int | None = None,
     stop_at: int | None = None,
     resume: bool = True,
@@ -78,6 +81,7 @@ def train(
         part: which of the two.
         profile: size and length.
         out: receives training.pt, log.jsonl, config.json and model.safetensors or its shards.
+        start: the folder of a trained one, of this size and these words, to go on from.
         steps: overrides the profile's length.
         stop_at: pause after this step; nothing but the checkpoint is written then.
         resume: go on from `out/training.pt` if it is there.
@@ -89,14 +93,15 @@ def train(
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
-        ForeignTraining: `out` holds the training of something else.
+        ForeignTraining: `out` holds the training of something else, or `start` is a network of other sizes or
+            words.
     """
     recipe = (CRITIC if part == "critic" else JUDGE)[profile]
     length = steps or recipe.steps
     words = load_vocabulary(vocabulary or recipe.vocabulary)
     config = perception_config(part, recipe, words_of(words))
     torch.manual_seed(SEEDS[part])
-    network = PerceptionNetwork(config).to(device)
+    network = (PerceptionNetwork(config) if start is None else _go_on_from(start, config)).to(device)
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995, clip=5.0)
     if resume:
         training.resume()
@@ -148,6 +153,17 @@ def train(
     training.load_average()
     save_perceiver(network, out)
     return out
+
+
+def _go_on_from(folder: Path, config: PerceptionConfig) -> PerceptionNetwork:
+    network = load_perceiver(folder).network
+    if network.config != config:
+        raise ForeignTraining(
+            f"{folder} holds a network of other sizes or words than the profile and vocabulary ask for: "
+            f"{network.config.architecture}, {network.config.width} wide, with {len(network.config.shapes)} "
+            "shapes; choose the profile and vocabulary that it was trained with, or begin without --start"
+        )
+    return network.train()
 
 
 @dataclass(frozen=True, slots=True)

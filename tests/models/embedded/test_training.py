@@ -36,7 +36,7 @@ def tiny_critic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_autoencoder_learns_and_normalises_its_latents(tiny_autoencoder: Path, tmp_path: Path) -> None:
     autoencoder.train("tiny", tmp_path, steps=2)
-    assert losses(tiny_autoencoder, "pixels")[-1] < 0.9 * losses(tmp_path, "pixels")[0]
+    assert losses(tiny_autoencoder, "held_out_psnr")[-1] > losses(tmp_path, "held_out_psnr")[0] + 1
     loaded = AutoencoderKL.from_pretrained(tiny_autoencoder / "autoencoder")
     assert loaded.config["shift_factor"] is not None and loaded.config["scaling_factor"] > 0
 
@@ -78,6 +78,20 @@ def test_perception_learns_and_goes_on_to_the_step(part: str, tmp_path: Path) ->
     assert a["step"] == b["step"] == 6
     assert all(torch.equal(a["module"][name], b["module"][name]) for name in a["module"])
     assert load_perceiver(whole).network.config.shapes == ("sphere", "cube")
+
+
+def test_perception_goes_on_from_a_trained_network_of_its_kind(tiny_critic: Path, tmp_path: Path) -> None:
+    on = perception.train("critic", "tiny", tmp_path / "on", start=tiny_critic, steps=1, vocabulary="tiny")
+    fresh = perception.train("critic", "tiny", tmp_path / "fresh", steps=1, vocabulary="tiny")
+    before, after, other = (load_perceiver(f).network.state_dict() for f in (tiny_critic, on, fresh))
+    kernels = [name for name, value in before.items() if value.ndim == 4]
+
+    def moved(state: dict[str, torch.Tensor]) -> float:
+        return sum(float((state[name] - before[name]).norm()) for name in kernels)
+
+    assert 0 < moved(after) < moved(other) / 5
+    with pytest.raises(ForeignTraining, match="other sizes or words"):
+        perception.train("judge", "tiny", tmp_path / "judge", start=tiny_critic, steps=1, vocabulary="tiny")
 
 
 def test_a_natural_look_teaches_no_colour_and_is_not_counted() -> None:
