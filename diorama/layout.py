@@ -58,14 +58,14 @@ class Layout:
     """One attempt: things are placed one by one, each where its relations to those before it hold.
 
     `back`, 0 to 1, moves everything away from the camera, where there is more room; `away`, above 0 to 1, is
-    how far the camera itself is, and stretches the depths that things stand at. Cut-outs show drawings of
-    `splits`.
+    how far the camera itself is, as a share of `farthest`, and stretches the depths that things stand at.
+    Cut-outs show drawings of `splits`.
     """
 
     def __init__(
         self,
         graph: SceneGraph,
-        camera: Camera,
+        farthest: Camera,
         ranks: dict[str, list[Rank]],
         rng: np.random.Generator,
         back: float,
@@ -73,7 +73,7 @@ class Layout:
         splits: Sequence[Split] = ("train",),
     ) -> None:
         self.near, self.far = away * (-1.5 + 1.8 * back), away * (1.9 + 0.9 * back)
-        self.camera = camera
+        self.camera = replace(farthest, height=farthest.height * away, distance=farthest.distance * away)
         self.ranks = ranks
         self.rng = rng
         self.splits = splits

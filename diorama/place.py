@@ -6,7 +6,6 @@ the last word. Knows projections, not pixels.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -70,14 +69,13 @@ def complete(
         # From further away there is more room: many things start there, stubborn graphs move there.
         away = min(1.0, _AWAY[min(crowd, len(_AWAY)) - 1] + attempt / 60)
         back = min(1.0, max(0.0, 0.3 * (crowd - 4)) + attempt / 40)
-        camera = replace(farthest, height=farthest.height * away, distance=farthest.distance * away)
-        layout = Layout(graph, camera, ranks, rng, back, away, splits)
+        layout = Layout(graph, farthest, ranks, rng, back, away, splits)
         if crowd > 3 and attempt % 2:
             layout.line_up()
         things = layout.place(attributes)
         if things is None:
             continue
-        scene = Scene(things, setting, camera, light)
+        scene = Scene(things, setting, layout.camera, light)
         if not mismatches(graph, project(scene), setting):
             return scene
     raise Unplaceable(graph, f"no arrangement in {_RESTARTS} tries")

@@ -119,7 +119,7 @@ def _check_start(part: str, start: Path | None) -> None:
         )
     if part == "tuning" and start is None:
         raise UserError("--part tuning goes on from a trained painter: name its folder with --start")
-    if start is not None and not (part in files and (start / files[part]).is_file()):
+    if start is not None and not (start / files[part]).is_file():
         raise UserError(
             "--start takes the folder of a saved painter with --part painter or tuning, of a saved "
             "autoencoder (a painter's vae, say) with --part autoencoder or decoder, or of a saved critic or "

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diorama.render import render
 from diorama.vocabulary import load_vocabulary
+from diorama.world import WORLD
 from models.embedded.perception import load_perceiver
 from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule, torch_generator
@@ -37,7 +38,7 @@ from models.pixel_perfect_depth.variants import (
     begin_from_regression,
     build_encoder,
     build_network,
-    load_network,
+    load_regression,
 )
 
 SEED, HELD_OUT_SEED = 606, 616
@@ -79,13 +80,17 @@ class DepthCache:
         """Render what is not there yet; a part of it that was stopped is begun again.
 
         Raises:
-            ValueError: the folder holds pictures of another vocabulary or seed.
+            ValueError: the folder holds pictures of another vocabulary or seed, or of an earlier world.
         """
-        told = {"vocabulary": list(self.stream.vocabulary.shape_names), "seed": self.stream.seed}
+        told = {
+            "vocabulary": list(self.stream.vocabulary.shape_names),
+            "seed": self.stream.seed,
+            "world": WORLD,
+        }
         note = self.folder / "pictures.json"
         if note.is_file():
             before = json.loads(note.read_text("utf-8"))
-            if {name: before[name] for name in told} != told:
+            if {name: before.get(name) for name in told} != told:
                 raise ValueError(
                     f"{self.folder} holds the pictures of another world: delete it, or take another --out"
                 )
@@ -168,16 +173,16 @@ def train(
     else:
         source = RgbdFolder(data, SIDE)
     torch.manual_seed(SEED)
-    eyes = load_perceiver(critic).network
-    encoder = (
-        build_encoder(recipe, variant, eyes) if start is None else load_network(start, "direct", eyes)[1]
-    )
-    assert encoder is not None  # a "direct" network is saved with its own
+    trained = None
+    if start is None:
+        encoder = build_encoder(recipe, variant, load_perceiver(critic).network)
+    else:
+        trained, encoder = load_regression(start)
     encoder.to(device)  # pyright: ignore[reportArgumentType]
     vae = load_autoencoder(autoencoder, device) if variant == "latent" else None
     network: Any = build_network(recipe, variant, encoder_width(encoder))
-    if start is not None:
-        begin_from_regression(network, start, variant)
+    if trained is not None:
+        begin_from_regression(network, trained, variant)
     network.to(device)
     training = Training(
         network, optimisers(network, recipe.rate, recipe.muon_rate, ADAM_ONLY), out, decay=0.998

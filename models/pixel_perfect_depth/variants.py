@@ -25,7 +25,6 @@ from models.pixel_perfect_depth.profiles import DepthProfile, Variant
 from models.pixel_perfect_depth.schedule import TIMESTEPS, add_noise, draw_timesteps, steps_of, timestep_grid
 from models.pixel_perfect_depth.semantics import PerceptionSemantics, encode_semantics
 from models.tool import ToolError
-from models.weights import check_folder
 
 LATENT_CHANNELS = 16
 
@@ -148,8 +147,22 @@ def _scaled(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     return (latents - (vae.config["shift_factor"] or 0.0)) * vae.config["scaling_factor"]
 
 
+def load_regression(folder: Path) -> tuple[PixelPerfectTransformer2DModel, PerceptionSemantics]:
+    """A trained "direct" network and its encoder, to begin from.
+
+    Raises:
+        ToolError: the folder holds no such network.
+    """
+    pipeline = load_pipeline(folder)
+    if pipeline.semantic_encoder is None:
+        raise ToolError(f"{folder} holds a network without semantics: name what --variant direct trained")
+    return pipeline.transformer, pipeline.semantic_encoder
+
+
 def begin_from_regression(
-    network: PixelPerfectTransformer2DModel, folder: Path, variant: Variant = "full"
+    network: PixelPerfectTransformer2DModel,
+    trained: PixelPerfectTransformer2DModel,
+    variant: Variant = "full",
 ) -> None:
     """Give a network what a "direct" one has learnt. One that is "direct" itself goes on from there; one that
     diffuses sees depth then, and knows no noise yet.
@@ -158,14 +171,12 @@ def begin_from_regression(
     let in by weights that begin at zero. Regression learns where things are in a fraction of the steps.
 
     Raises:
-        ToolError: the folder holds no such network, or one of other sizes.
+        ToolError: the trained network has other sizes.
     """
-    check_folder(folder / "transformer")
-    other = PixelPerfectTransformer2DModel.from_pretrained(folder / "transformer", local_files_only=True)
     try:
-        network.load_state_dict(other.float().state_dict())
+        network.load_state_dict(trained.state_dict())
     except RuntimeError as error:
-        raise ToolError(f"{folder} holds a network of other sizes than this profile's") from error
+        raise ToolError("the network to begin from has other sizes than this profile's") from error
     if variant == "direct":
         return
     with torch.no_grad():

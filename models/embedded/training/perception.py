@@ -93,8 +93,8 @@ def train(
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
-        ForeignTraining: `out` holds the training of something else, or `start` is a network of other sizes or
-            words.
+        ForeignTraining: `out` holds the training of something else, or `start` is no network of these sizes
+            and words.
     """
     recipe = (CRITIC if part == "critic" else JUDGE)[profile]
     length = steps or recipe.steps
@@ -156,7 +156,10 @@ def train(
 
 
 def _go_on_from(folder: Path, config: PerceptionConfig) -> PerceptionNetwork:
-    network = load_perceiver(folder).network
+    try:
+        network = load_perceiver(folder).network
+    except (FileNotFoundError, ValueError) as error:
+        raise ForeignTraining(f"{folder} holds no trained critic or judge: name one with --start") from error
     if network.config != config:
         raise ForeignTraining(
             f"{folder} holds a network of other sizes or words than the profile and vocabulary ask for: "

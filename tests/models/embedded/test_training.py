@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, FluxPipeline
 
 from diorama.vocabulary import load_vocabulary
-from models.embedded.painter import build_transformer, image_ids, load_painter
+from models.embedded.painter import build_autoencoder, build_transformer, image_ids, load_painter
 from models.embedded.perception import load_perceiver
 from models.embedded.profiles import PAINTER
 from models.embedded.training import autoencoder, decoder, painter, perception
@@ -92,6 +92,10 @@ def test_perception_goes_on_from_a_trained_network_of_its_kind(tiny_critic: Path
     assert 0 < moved(after) < moved(other) / 5
     with pytest.raises(ForeignTraining, match="other sizes or words"):
         perception.train("judge", "tiny", tmp_path / "judge", start=tiny_critic, steps=1, vocabulary="tiny")
+    vae = tmp_path / "vae"
+    build_autoencoder((4, 4, 4, 4)).save_pretrained(vae)
+    with pytest.raises(ForeignTraining, match="no trained critic or judge"):
+        perception.train("critic", "tiny", tmp_path / "vaes", start=vae, steps=1, vocabulary="tiny")
 
 
 def test_a_natural_look_teaches_no_colour_and_is_not_counted() -> None:

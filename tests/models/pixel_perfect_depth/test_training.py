@@ -93,7 +93,7 @@ def test_diffusion_begins_from_regression(pictures: Path, tmp_path: Path) -> Non
     network, encoder = load_network(direct, "direct", critic)
     assert encoder is not None
     made = build_network(DEPTH["tiny"], "full", network.config["semantic_dim"])
-    begin_from_regression(made, direct)
+    begin_from_regression(made, network)
     shown, noise = torch.rand(2, 3, 128, 128), torch.randn(2, 1, 128, 128)
     tokens = encode_semantics(encoder, shown, 16, 16)
     with torch.no_grad():
@@ -110,3 +110,6 @@ def test_diffusion_begins_from_regression(pictures: Path, tmp_path: Path) -> Non
     torch.testing.assert_close(encode_semantics(same_encoder, shown, 16, 16), tokens)
     with pytest.raises(ToolError, match="other sizes"):
         train("tiny", tmp_path / "plain", variant="plain", pictures=pictures, steps=2, start=direct, **PARTS)
+    plain = train("tiny", tmp_path / "blind", variant="plain", pictures=pictures, steps=1, **PARTS)
+    with pytest.raises(ToolError, match="without semantics"):
+        train("tiny", tmp_path / "no", variant="direct", pictures=pictures, steps=1, start=plain, **PARTS)
