@@ -1,31 +1,27 @@
-"""Draws a refinement on one sheet: rounds from top to bottom, every picture with its prompt, rating and
-faults.
+"""Draws a refinement on one sheet: first and best picture side by side, then every picture by round.
 
-The original comes first, the winner stands in a golden frame. Knows the run's state and Pillow; nothing
-about how the run is shown or sent.
+Each picture has its prompt, rating and faults; the winner stands in a golden frame. Knows the run's state
+and Pillow; nothing about how the run is shown or sent.
 """
 
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from graphs.state import ORIGINAL, RefineState, View
 from models.artifact import ArtifactStore
+from serving import ink
+from serving.comparison import draw_comparison
 
 WIDTH = 1400
 """Pixels."""
-COLUMNS = 5
-_MARGIN, _GAP, _PAD = 36, 18, 12
+COLUMNS = 7
+"""Cards beside each other. A round of the default budget paints so many."""
+_MARGIN, _GAP, _PAD = 36, 12, 10
 _CARD = (WIDTH - 2 * _MARGIN - (COLUMNS - 1) * _GAP) // COLUMNS
 _PICTURE = _CARD - 2 * _PAD
-_PROMPT_LINES, _FAULTS, _LINE = 5, 3, 17
+_PROMPT_LINES, _FAULTS, _LINE = 5, 3, 16
 _BAR, _TITLE = 26, 44
-
-_PAPER, _CARD_FILL, _EDGE, _TRACK = "#f4f1ea", "#ffffff", "#ddd6c8", "#ebe6db"
-_INK, _FADED, _GOLD = "#2b2a27", "#857f73", "#d9a514"
-_GOOD, _FAIR, _BAD = "#3f8f4f", "#d08a1d", "#c0392b"
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +59,16 @@ def draw_sheet(state: RefineState, artifacts: ArtifactStore) -> Image.Image:
     Raises:
         LookupError: a picture of the run is not in the store.
     """
-    heading = _wrap(state.request.prompt, _font(24), WIDTH - 2 * _MARGIN, 3)
-    summary = _wrap(_summarise(state), _font(15), WIDTH - 2 * _MARGIN, 3)
+    inside = WIDTH - 2 * _MARGIN
+    heading = ink.wrap(state.request.prompt, 28, inside, 3)
+    comparison = draw_comparison(state, artifacts, inside)
     rows = _arrange(state)
-    top = _MARGIN + 32 * len(heading) + 22 * len(summary) + 8
-    sheet = Image.new("RGB", (WIDTH, top + sum(row.height for row in rows) + _MARGIN - _GAP), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    _write(draw, (_MARGIN, _MARGIN - 6), heading, _INK, 24, 32)
-    _write(draw, (_MARGIN, _MARGIN + 32 * len(heading)), summary, _FADED, 15, 22)
+    top = _MARGIN + 36 * len(heading) + 12
+    height = top + comparison.height + _GAP + sum(row.height for row in rows) + _MARGIN - _GAP
+    sheet = Image.new("RGB", (WIDTH, height), ink.PAPER)
+    ink.write(ImageDraw.Draw(sheet), (_MARGIN, _MARGIN - 8), heading, ink.INK, 28, 36)
+    sheet.paste(comparison, (_MARGIN, top))
+    top += comparison.height + _GAP
     for row in rows:
         _draw_row(sheet, row, top, artifacts)
         top += row.height
@@ -79,9 +77,9 @@ def draw_sheet(state: RefineState, artifacts: ArtifactStore) -> Image.Image:
 
 def _draw_row(sheet: Image.Image, row: _Row, top: int, artifacts: ArtifactStore) -> None:
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, top + 10), row.title, _INK, _font(16))
-    after = _MARGIN + draw.textlength(row.title, _font(16)) + 14
-    draw.line((after, top + 21, WIDTH - _MARGIN, top + 21), _EDGE, 1)
+    draw.text((_MARGIN, top + 10), row.title, ink.INK, ink.font(16))
+    after = _MARGIN + draw.textlength(row.title, ink.font(16)) + 14
+    draw.line((after, top + 21, WIDTH - _MARGIN, top + 21), ink.EDGE, 1)
     top += _TITLE
     for line in row.lines:
         height = max(card.height for card in line)
@@ -96,35 +94,23 @@ def _draw_card(
     draw = ImageDraw.Draw(sheet)
     left, top = corner
     frame = (left, top, left + _CARD, top + height)
-    draw.rounded_rectangle(frame, 10, _CARD_FILL, _GOLD if card.wins else _EDGE, 5 if card.wins else 1)
+    draw.rounded_rectangle(frame, 10, ink.CARD, ink.GOLD if card.wins else ink.EDGE, 4 if card.wins else 1)
     left, top = left + _PAD, top + _PAD
-    picture = artifacts.load_image(card.view.picture).convert("RGB")
-    sheet.paste(_fit(picture), (left, top))
+    sheet.paste(ink.square(artifacts.load_image(card.view.picture), _PICTURE), (left, top))
     top += _PICTURE + 8
-    draw.text((left, top), card.label, _INK, _font(14))
+    draw.text((left, top), card.label, ink.INK, ink.font(13))
     if card.wins:
-        draw.text((left + _PICTURE, top), "winner", _GOLD, _font(14), anchor="ra")
-    _draw_bar(draw, left, top + 24, card.view)
-    _write(draw, (left, top + 22 + _BAR), card.prompt, _FADED, 13, _LINE)
-    _write(draw, (left, top + 28 + _BAR + _LINE * len(card.prompt)), card.faults, _BAD, 13, _LINE)
-
-
-def _draw_bar(draw: ImageDraw.ImageDraw, left: int, top: int, view: View) -> None:
-    """The mean rating as a bar from 1 to 5."""
-    width = _PICTURE - 44
-    draw.rounded_rectangle((left, top, left + width, top + 9), 4, _TRACK)
-    if view.rating is None:
-        draw.text((left + _PICTURE, top - 4), "not rated", _FADED, _font(13), anchor="ra")
-        return
-    mean = view.rating.mean
-    colour = _GOOD if mean >= 4.5 else _FAIR if mean >= 3.0 else _BAD
-    filled = max(9, round(width * (mean - 1) / 4))
-    draw.rounded_rectangle((left, top, left + filled, top + 9), 4, colour)
-    draw.text((left + _PICTURE, top - 4), f"{mean:.2f}", _INK, _font(14), anchor="ra")
+        draw.text((left + _PICTURE, top), "winner", ink.GOLD, ink.font(13), anchor="ra")
+    ink.bar(draw, (left, top + 24), _PICTURE, card.view.rating.mean if card.view.rating else None)
+    ink.write(draw, (left, top + 22 + _BAR), card.prompt, ink.FADED, 12, _LINE)
+    ink.write(draw, (left, top + 28 + _BAR + _LINE * len(card.prompt)), card.faults, ink.BAD, 12, _LINE)
 
 
 def _arrange(state: RefineState) -> list[_Row]:
-    """One row per round, pictures in the order of painting."""
+    """One row per round, pictures in the order of painting.
+
+    An original that was painted once has no row: the comparison shows it already.
+    """
     winner = state.incumbent[1].number if state.incumbent else None
     newcomers = [key for key in state.candidates if key != ORIGINAL]
     rows: dict[int, list[_Card]] = {}
@@ -135,75 +121,16 @@ def _arrange(state: RefineState) -> list[_Row]:
                 label=f"{view.number}  {name}",
                 view=view,
                 wins=view.number == winner,
-                prompt=_wrap(candidate.prompt, _font(13), _PICTURE, _PROMPT_LINES),
-                faults=_describe_faults(view),
+                prompt=ink.wrap(candidate.prompt, 12, _PICTURE, _PROMPT_LINES),
+                faults=ink.list_faults(
+                    [fault.description for fault in view.faults], _FAULTS, 12, _PICTURE, 3
+                ),
             )
         )
+    if len(rows.get(0, ())) == 1:
+        del rows[0]
     return [_Row(_title(number), cards) for number, cards in sorted(rows.items())]
-
-
-def _describe_faults(view: View) -> list[str]:
-    shown = [f"· {fault.description}" for fault in view.faults[:_FAULTS]]
-    if hidden := len(view.faults) - len(shown):
-        shown.append(f"· and {hidden} more")
-    return [line for text in shown for line in _wrap(text, _font(13), _PICTURE, 2)]
 
 
 def _title(number: int) -> str:
     return "The original" if number == 0 else f"Round {number}"
-
-
-def _summarise(state: RefineState) -> str:
-    incumbent = state.incumbent
-    rating = incumbent[1].rating if incumbent else None
-    best = f"best rating {rating.mean:.2f}" if rating else "no rating"
-    count = len(state.views)
-    told = f"{state.status} · {count} picture{'' if count == 1 else 's'} · {best} · seed {state.request.seed}"
-    return f"{told} · {state.explanation}" if state.explanation else told
-
-
-def _fit(picture: Image.Image) -> Image.Image:
-    """The picture as large as its square allows, on a quiet ground; small pictures keep crisp pixels."""
-    scale = _PICTURE / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    method = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
-    square = Image.new("RGB", (_PICTURE, _PICTURE), _TRACK)
-    square.paste(picture.resize(size, method), ((_PICTURE - size[0]) // 2, (_PICTURE - size[1]) // 2))
-    return square
-
-
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)
-
-
-def _write(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], lines: list[str], colour: str, size: int, step: int
-) -> None:
-    for number, line in enumerate(lines):
-        draw.text((corner[0], corner[1] + number * step), line, colour, _font(size))
-
-
-def _wrap(text: str, font: Font, width: int, most: int) -> list[str]:
-    """At most `most` lines no wider than `width` pixels; what does not fit ends in an ellipsis."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split():
-        longer = f"{line} {word}".strip()
-        if line and font.getlength(longer) > width:
-            lines.append(line)
-            line = word
-        else:
-            line = longer
-    lines.append(line)
-    kept = lines[:most]
-    if len(lines) > most:
-        kept[-1] += " …"
-    return [_shorten(line, font, width) for line in kept]
-
-
-def _shorten(line: str, font: Font, width: int) -> str:
-    if font.getlength(line) <= width:
-        return line
-    while line and font.getlength(f"{line}…") > width:
-        line = line[:-1]
-    return f"{line.rstrip(' …')}…"

@@ -1,4 +1,4 @@
-"""The sheet of a run: as wide as promised, as high as its rounds, the winner in gold."""
+"""The sheet of a run: first and best beside each other, a row per round, the winner in gold."""
 
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from graphs.request import Budget, RefineRequest
 from graphs.state import ORIGINAL, Candidate, RefineState, View
 from memory.artifacts import Artifacts
 from models.artifact import ArtifactRef
+from serving.comparison import SIDE, draw_comparison
+from serving.ink import list_faults
 from serving.sheet import WIDTH, draw_sheet
 
 GOLD = (0xD9, 0xA5, 0x14)
@@ -75,20 +77,40 @@ def find_gold(sheet: Image.Image) -> tuple[int, int, int, int]:
     return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
 
 
+def test_first_and_best_stand_beside_each_other(tmp_path: Path) -> None:
+    store = Artifacts(tmp_path)
+    head = draw_comparison(make_state(store), store, 1328)
+    assert head.mode == "RGB" and head.width == 1328
+    left, top, right, bottom = find_gold(head)
+    assert top == 0 and left > SIDE and right - left < 1.2 * SIDE and bottom == head.height - 1
+    middle = SIDE // 2
+    assert head.getpixel((middle, middle)) == (40, 90, 180), "the first picture"
+    assert head.getpixel((left + middle, middle)) == (280 - 256, 90, 60), "the picture of the last round"
+
+
 def test_one_row_per_round_and_one_winner(tmp_path: Path) -> None:
     store = Artifacts(tmp_path)
-    sheet = draw_sheet(make_state(store), store)
+    state = make_state(store)
+    sheet = draw_sheet(state, store)
     assert sheet.mode == "RGB" and sheet.width == WIDTH
-    left, top, right, bottom = find_gold(sheet)
-    assert top > sheet.height / 2, "the winner was painted in the last round"
-    assert left < 50 and right < WIDTH / 3 and bottom <= sheet.height
+    rows = sheet.crop((0, draw_comparison(state, store, WIDTH).height + 100, WIDTH, sheet.height))
+    left, top, right, _ = find_gold(rows)
+    assert top > rows.height / 2, "the winner was painted in the last round"
+    assert left < 50 and right < WIDTH / 5
 
 
-def test_the_original_may_win(tmp_path: Path) -> None:
+def test_a_first_picture_that_is_the_best_is_shown_once(tmp_path: Path) -> None:
     store = Artifacts(tmp_path)
-    state = make_state(store, best=1.0)
-    assert state.incumbent and state.incumbent[1].number != 7
-    assert find_gold(draw_sheet(state, store))
+    views = (see(store, 1, 0, 4.2), see(store, 2, 1, 2.4, 1))
+    original = Candidate(id=ORIGINAL, prompt=PROMPT, views=views)
+    state = make_state(store).model_copy(update={"candidates": {ORIGINAL: original}})
+    left, _, right, _ = find_gold(draw_comparison(state, store, 1328))
+    assert left == 0 and right < 1.2 * SIDE
+
+
+def test_tells_how_many_faults_it_has_no_room_for() -> None:
+    lines = list_faults([f"fault {n}" for n in range(5)], 3, 12, 200, 2)
+    assert lines == ["· fault 0", "· fault 1", "· fault 2", "· and 2 more"]
 
 
 def test_grows_with_the_run(tmp_path: Path) -> None:
