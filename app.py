@@ -339,7 +339,7 @@ def train_embedded(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Faster painter steps; needs a C++ compiler.")
     ] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Cores that train the painter together.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Cores that train it together.")] = 1,
     vocabulary: Annotated[
         str | None, typer.Option(help="Words to teach instead of the profile's.", show_default=False)
     ] = None,

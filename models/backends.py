@@ -4,7 +4,6 @@ A name is a built-in card, a user's card, a folder with a saved diffusers pipeli
 Hugging Face hub. Looking a name up reads small JSON files only. Knows nothing about requests.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from models.cards import Backend, Defaults
 from models.obs_diff.saving import read_pruning
 from models.tool import ToolError
 from models.weights import check_pipeline
+from models.weights_hash import hash_denoiser
 
 WEIGHTS = Path(__file__).parent / "embedded" / "weights"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -141,10 +141,7 @@ def learnt_as(name: str) -> str:
 @cache
 def _hash_embedded() -> str:
     """Eight hexadecimal digits of the transformer's SHA-256."""
-    digest = hashlib.sha256()
-    for shard in sorted((Path(EMBEDDED.source) / "transformer").glob("*.safetensors")):
-        digest.update(shard.read_bytes())
-    return digest.hexdigest()[:8]
+    return hash_denoiser(Path(EMBEDDED.source))[:8]
 
 
 def is_builtin(name: str) -> bool:

@@ -11,8 +11,8 @@ from evaluation.depth import DepthExperiment, DepthRow, evaluate
 from evaluation.depth_report import report_depth, write_depth_report
 from models.estimate_depth import find_depth_model
 from models.executor import find_devices
-from models.obs_diff.model_card import hash_denoiser
 from models.pixel_perfect_depth.datasets import open_dataset
+from models.weights_hash import hash_denoiser
 from serving.assembly import choose_devices
 from serving.configuration import configure
 from serving.evaluating import check_same

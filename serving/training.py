@@ -19,9 +19,11 @@ Degrade = Callable[[Any], Any]
 
 PARTS = ("autoencoder", "decoder", "critic", "judge", "painter", "tuning")
 PAINTING = ("painter", "tuning")
-"""The parts that train a painter, which can be compiled and shared between processes."""
+"""The parts that train a painter, which can be compiled."""
+SHARED = ("autoencoder", "decoder", *PAINTING)
+"""The parts that processes can share. Critic and judge are two already, one for each of two cores."""
 CREWED = ("critic", "judge", *PAINTING)
-"""The parts that other processes can render for, and that can be given so many minutes."""
+"""The parts that other processes can render for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,10 @@ def train_part(
         )
     if compiled and part not in PAINTING:
         raise UserError(f"--compile goes only with --part painter or tuning, not {part}")
-    if processes > 1 and part not in PAINTING:
-        raise UserError(f"--processes goes only with --part painter or tuning, not {part}")
-    if (crew or minutes) and part not in CREWED:
-        raise UserError(f"--crew and --minutes go only with --part {', '.join(CREWED)}, not {part}")
+    if processes > 1 and part not in SHARED:
+        raise UserError(f"--processes goes only with --part {', '.join(SHARED)}, not {part}")
+    if crew and part not in CREWED:
+        raise UserError(f"--crew goes only with --part {', '.join(CREWED)}, not {part}")
     if crew and processes > 1:
         raise UserError("--crew renders for one process that trains: leave --processes out")
     devices = choose_devices(settings.device)
@@ -142,48 +144,39 @@ def _check_art(vocabulary: str) -> None:
 def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
     from models.embedded.training.latents import ForeignLatents
     from models.embedded.training.loop import ForeignTraining
+    from models.embedded.training.team import train_together
 
     common: dict[str, Any] = {
         "steps": order.steps,
         "resume": order.resume,
         "device": order.device,
         "vocabulary": order.vocabulary,
+        "start": order.start,
+        "minutes": order.minutes,
     }
-    crewed: dict[str, Any] = {**common, "crew": order.crew, "minutes": order.minutes}
     try:
         match order.part:
             case "autoencoder":
                 from models.embedded.training.autoencoder import train
-
-                train(order.profile, order.out, start=order.start, **common)
             case "decoder":
                 from models.embedded.training.decoder import train
-
-                assert order.start is not None  # checked with the command line
-                train(order.profile, order.out, start=order.start, **common)
             case "critic" | "judge":
                 from models.embedded.training.perception import train
 
-                eyes = {"start": order.start, "degrade": _degrade(order)}
-                train(order.part, order.profile, order.out, **eyes, **crewed)
+                train = partial(train, order.part)
+                common |= {"degrade": _degrade(order), "crew": order.crew}
             case "tuning":
-                from models.embedded.training.team import train_together
-                from models.embedded.training.tuning import tune
+                from models.embedded.training.tuning import tune as train
 
-                assert order.start is not None  # checked with the command line
-                options = {"start": order.start, "compiled": compiled, **_eyes(order)}
-                train_together(processes, partial(tune, order.profile, order.out, **options, **crewed))
+                common |= {"compiled": compiled, "crew": order.crew, **_eyes(order)}
             case _:
                 from models.embedded.training.painter import train
-                from models.embedded.training.team import train_together
 
                 parts = {"autoencoder": _autoencoder(order), **_eyes(order)}
                 if parts["autoencoder"] is None or parts["critic"] is None:
                     raise UserError(_say_missing(order, parts))
-                options = {"start": order.start, "reread": reread, "compiled": compiled}
-                train_together(
-                    processes, partial(train, order.profile, order.out, **parts, **options, **crewed)
-                )
+                common |= {"reread": reread, "compiled": compiled, "crew": order.crew, **parts}
+        train_together(processes, partial(train, order.profile, order.out, **common))
     except (ForeignLatents, ForeignTraining) as error:
         raise UserError(str(error)) from error
 

@@ -3,29 +3,18 @@
 Imports no torch.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from models.obs_diff.saving import Pruning
+from models.weights_hash import hash_denoiser
 
 
 def write_card(folder: Path, pruning: Pruning, defaults: dict[str, Any], parent: Path) -> None:
     """Write both cards into a pruned pipeline's folder. `parent` is the folder of what was pruned."""
     (folder / "card.json").write_text(json.dumps(defaults, indent=1), "utf-8")
     (folder / "README.md").write_text(_render(folder, pruning, parent), "utf-8")
-
-
-def hash_denoiser(folder: Path) -> str:
-    """SHA-256 over the denoiser's safetensors, in the order of their names."""
-    digest = hashlib.sha256()
-    component = next((folder / name for name in ("transformer", "unet") if (folder / name).is_dir()), folder)
-    for path in sorted(component.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _render(folder: Path, pruning: Pruning, parent: Path) -> str:

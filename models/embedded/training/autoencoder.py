@@ -77,6 +77,7 @@ def train(
     device: str = "cpu",
     vocabulary: str | None = None,
     start: Path | None = None,
+    minutes: float | None = None,
 ) -> Path:
     """Train the autoencoder and save it as a diffusers folder in `out/autoencoder`, latents normalised, with
     a card that names the vocabulary; returns `out`.
@@ -84,6 +85,7 @@ def train(
     It sees the training drawings of `vocabulary` (None: the profile's own). With `start`, the folder of
     another autoencoder whose widths are the profile's or go into them, it begins with what that one does,
     keeps its normalisation, and its latents stay near: a painter that learnt in those can go on in these.
+    `minutes` ends it after so long instead of after so many steps.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
@@ -109,15 +111,15 @@ def train(
     stream = PictureStream(words, SEED, device=device)
     held_out = PictureStream(words, SEED + 1, device=device)
 
-    def loss_at(step: int) -> Losses:
-        crops = step < length * CROPS
+    def loss_at(draw: int) -> Losses:
+        crops = training.spent(length, minutes) < length * CROPS
         # Four crops of each picture cost as much as one whole picture, and show its things often enough.
         pictures = recipe.batch if crops else recipe.batch // 2
-        batch = stream.batch(step * recipe.batch, pictures // 2 if crops else pictures)
+        batch = stream.batch(draw * recipe.batch, pictures // 2 if crops else pictures)
         x, ids = batch.rgb.float() / 127.5 - 1, batch.ids.long()
         if crops:
-            x, ids = _crops(batch, x, ids, generator(SEED, step), pictures)
-        return losses(network, words, batch, x, ids, torch_generator(SEED, step), teacher)
+            x, ids = _crops(batch, x, ids, generator(SEED, draw), pictures)
+        return losses(network, words, batch, x, ids, torch_generator(SEED, draw), teacher)
 
     def look(_step: int) -> Mapping[str, float]:
         copy = build_autoencoder(recipe.channels)
@@ -132,10 +134,11 @@ def train(
         length,
         loss_at,
         rate_at=lambda step: schedule(step, length, decay=0.5),
+        minutes=minutes,
         every=min(250, length),
         look=look,
     )
-    if training.step < length:
+    if not (training.ended(length, minutes) and training.team.leads):
         return out
     training.load_average()
     autoencoder = network.autoencoder.cpu()

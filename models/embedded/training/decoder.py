@@ -40,11 +40,13 @@ def train(
     resume: bool = True,
     device: str = "cpu",
     vocabulary: str | None = None,
+    minutes: float | None = None,
 ) -> Path:
     """Teach the decoder of the autoencoder in `start` and save the whole in `out/autoencoder`; returns `out`.
 
     The encoder, `shift_factor` and `scaling_factor` are those of `start` to the bit. It sees the training
-    drawings of `vocabulary` (None: the profile's own).
+    drawings of `vocabulary` (None: the profile's own). `minutes` ends it after so long instead of after so
+    many steps.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
@@ -62,10 +64,10 @@ def train(
     stream = PictureStream(words, SEED, device=device)
     held_out = PictureStream(words, SEED + 1, device=device)
 
-    def loss_at(step: int) -> Losses:
-        batch = stream.batch(step * recipe.batch, recipe.batch)
+    def loss_at(draw: int) -> Losses:
+        batch = stream.batch(draw * recipe.batch, recipe.batch)
         x = batch.rgb.float() / 127.5 - 1
-        return losses(autoencoder, x, batch.ids.long(), torch_generator(SEED, step))
+        return losses(autoencoder, x, batch.ids.long(), torch_generator(SEED, draw))
 
     def look(_step: int) -> Mapping[str, float]:
         learnt = {name: value.clone() for name, value in autoencoder.decoder.state_dict().items()}
@@ -78,10 +80,11 @@ def train(
         length,
         loss_at,
         rate_at=lambda step: schedule(step, length, decay=0.5),
+        minutes=minutes,
         every=min(250, length),
         look=look,
     )
-    if training.step < length:
+    if not (training.ended(length, minutes) and training.team.leads):
         return out
     training.load_average()
     autoencoder.register_to_config(_name_or_path="")  # where it started from says nothing elsewhere

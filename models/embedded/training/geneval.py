@@ -23,7 +23,7 @@ from models.embedded.perception import Perceiver, load_perceiver
 from models.embedded.training.measure import MEASURE_SEED
 from models.embedded.training.replacing import LacksWords, find_vocabulary
 from models.embedded.training.samples import paint, score_pictures
-from models.obs_diff.model_card import hash_denoiser
+from models.weights_hash import hash_denoiser
 
 FIGURES = "geneval.json"
 """Beside a painter's weights, what they were measured to do: figures from an accelerator travel so."""

@@ -81,7 +81,7 @@ def _relations(things: Tensor, there: Tensor, shapes: int) -> Tensor:
     return result.masked_fill(result == 2, IGNORED).view(n, shapes, shapes, -1)
 
 
-def graph_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, Tensor]:
+def wish_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, Tensor]:
     """What graphs wish for: every count, since nothing else may be there, and of the rest what they say.
 
     What is said of one of several groups of a shape can't be told from what is said of another: then only the

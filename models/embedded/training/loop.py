@@ -269,9 +269,8 @@ class Training:
             while spent() < steps and not ended:
                 for name, value in self._advance(loss_at, rate_at(spent())).items():
                     sums[name] = sums[name] + value if name in sums else value
-                self.seconds = time.monotonic() - started
+                ended, self.seconds = self.team.agree(stopping, time.monotonic() - started)
                 progress.update(task, completed=spent())
-                ended = self.team.agree(stopping)
                 done = spent() >= steps
                 if self.team.leads and (self.step % every == 0 or done or ended):
                     count = self.step - since

@@ -15,7 +15,7 @@ from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.crew import Crew
 from models.embedded.training.loop import Losses, Training, generator, optimisers, schedule
 from models.embedded.training.painters_world import SEED
-from models.embedded.training.text import TextReader, graph_targets
+from models.embedded.training.text import TextReader, said_targets
 
 
 class Reading(Protocol):
@@ -44,7 +44,7 @@ def draw_reading(world: World, rng: np.random.Generator, count: int) -> list[int
 
 @dataclass(frozen=True, slots=True)
 class ReadingBatches:
-    """Draw after draw of `size` prompts as ids, and their graphs as `graph_targets`."""
+    """Draw after draw of `size` prompts as ids, and their graphs as `said_targets`."""
 
     captions: Captions
     size: int
@@ -56,7 +56,7 @@ class ReadingBatches:
         wordings = [0 if rng.random() < CANONICAL else int(rng.integers(1, WORDINGS)) for _ in indices]
         prompts = [world.prompt(i, w) for i, w in zip(indices, wordings, strict=True)]
         graphs = [world.graph(i) for i in indices]
-        wanted = graph_targets(graphs, world.vocabulary)
+        wanted = said_targets(graphs, world.vocabulary)
         return self.captions.encode(prompts), {name: value.to(torch.int8) for name, value in wanted.items()}
 
 

@@ -47,13 +47,16 @@ class Team:
         for gradient, share in zip(gradients, shares, strict=True):
             gradient.copy_(share.view_as(gradient))
 
-    def agree(self, wish: bool) -> bool:
-        """True for all as soon as it is for one: who stopped alone would leave the others waiting."""
+    def agree(self, wish: bool, seconds: float) -> tuple[bool, float]:
+        """True for all as soon as it is for one, and the longest time that one has spent.
+
+        Who stopped alone, by a signal or by a clock that began earlier, would leave the others waiting.
+        """
         if self.size == 1:
-            return wish
-        votes: Tensor = torch.tensor([float(wish)])
+            return wish, seconds
+        votes: Tensor = torch.tensor([float(wish), seconds], dtype=torch.float64)
         dist.all_reduce(votes, dist.ReduceOp.MAX)
-        return bool(votes.item())
+        return bool(votes[0].item()), float(votes[1].item())
 
     def wait(self) -> None:
         """Go on when all are here."""

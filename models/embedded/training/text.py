@@ -70,7 +70,7 @@ class TextReader(nn.Module):
     def forward(
         self, states: Tensor, pooled: Tensor, mask: Tensor, wanted: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Losses by name; `mask` (N, T) is true on words, `wanted` comes from `graph_targets`."""
+        """Losses by name; `mask` (N, T) is true on words, `wanted` comes from `said_targets`."""
         scores = torch.einsum("sd,ntd->nst", self.queries, self.key(states)) / states.shape[-1] ** 0.5
         weights = scores.masked_fill(~mask[:, None], -1e9).softmax(-1)
         found = torch.einsum("nst,ntd->nsd", weights, self.value(states)) + self.queries
@@ -94,7 +94,7 @@ def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
     return mean_cross_entropy(logits.flatten(0, -2), wanted.flatten())
 
 
-def graph_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, Tensor]:
+def said_targets(graphs: Sequence[SceneGraph], words: Vocabulary) -> dict[str, Tensor]:
     """Class indices: count, colour, pattern, size (N, shapes), relation (N, shapes, shapes), setting (N,).
 
     The last class means "not said" (or no relation). Attributes of a shape that is absent, or that several

@@ -26,7 +26,7 @@ from models.embedded.training import grader as grading
 from models.embedded.training.autoencoder import load_autoencoder
 from models.embedded.training.captions import CANONICAL, WORDINGS, Captions
 from models.embedded.training.going_on import check_sizes
-from models.embedded.training.grades import graph_targets
+from models.embedded.training.grades import wish_targets
 from models.embedded.training.latents import TOKENS
 from models.embedded.training.loop import (
     Losses,
@@ -251,7 +251,7 @@ def grades(
     read = grader.read(*_blur(x, noise))
     with torch.no_grad():
         theirs = grader.read(*_blur(rendered, noise))
-    wanted = graph_targets([wishes.world.graph(index) for index in indices], wishes.world.vocabulary)
+    wanted = wish_targets([wishes.world.graph(index) for index in indices], wishes.world.vocabulary)
     graded = grader.grade(read, {name: value.to(x.device) for name, value in wanted.items()})
     return {
         **{f"missed_{name}": tuning.graded * value.mean() for name, value in graded.items()},

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -60,6 +61,28 @@ def test_two_processes_make_the_steps_of_one_with_twice_the_pictures(
         torch.testing.assert_close(state["module"][name], wanted)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text("utf-8").splitlines()]
     assert [row["step"] for row in rows] == [4, 6], "only the member that leads writes the log"
+
+
+def _train_by_the_clock(out: Path) -> None:
+    """Two members of a team of which the second begins half a second, or ten steps, later."""
+    module = nn.Linear(3, 1)
+    training = Training(module, optimisers(module, 0.02), out)
+    if not training.team.leads:
+        time.sleep(0.5)
+
+    def loss_at(draw: int) -> dict[str, Tensor]:
+        time.sleep(0.05)
+        return {"error": module(_pictures(draw)).square().mean()}
+
+    training.run(10, loss_at, rate_at=lambda step: 1.0, minutes=0.02, every=1000)
+    (out / str(training.team.rank)).write_text(str(training.step))
+
+
+def test_a_team_ends_by_one_clock(tmp_path: Path) -> None:
+    train_together(2, partial(_train_by_the_clock, tmp_path))
+    steps = [(tmp_path / member).read_text() for member in ("0", "1")]
+    assert steps[0] == steps[1] and 5 <= int(steps[0]) <= 25
+    assert torch.load(tmp_path / "training.pt", weights_only=True)["seconds"] >= 1.2
 
 
 def _fail(out: Path) -> None:

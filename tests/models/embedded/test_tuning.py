@@ -18,7 +18,7 @@ from models.embedded.training import tuning as recipe
 from models.embedded.training.captions import Captions
 from models.embedded.training.going_on import Finished
 from models.embedded.training.grader import Grader
-from models.embedded.training.grades import graph_targets, scene_targets
+from models.embedded.training.grades import scene_targets, wish_targets
 from models.embedded.training.latents import list_things
 from models.embedded.training.loop import IGNORED, generator, torch_generator
 from models.embedded.training.stream import PictureStream
@@ -45,7 +45,7 @@ def started(folder: Path) -> painter.PainterTraining:
 
 def test_scenes_show_what_their_graphs_wish_for() -> None:
     batch = PictureStream(WORDS, 1).batch(0, 60)
-    shown, wished = scene_targets(list_things(WORDS, batch.seen), WORDS), graph_targets(batch.graphs, WORDS)
+    shown, wished = scene_targets(list_things(WORDS, batch.seen), WORDS), wish_targets(batch.graphs, WORDS)
     for name in ("count", "colour", "pattern", "size", "relation"):
         said = wished[name] != IGNORED
         assert said.any() and torch.equal(shown[name][said], wished[name][said])
@@ -71,7 +71,7 @@ def test_what_is_said_of_one_group_of_a_shape_is_not_wished_of_another() -> None
     plain, ball = Group(shape="cube", size="large"), Group(shape="sphere", colour="blue")
     cube, sphere = (WORDS.shape_names.index(name) for name in ("cube", "sphere"))
     both, mixed, placed = (
-        graph_targets([graph], WORDS)
+        wish_targets([graph], WORDS)
         for graph in (
             SceneGraph(groups=(red, blue)),
             SceneGraph(groups=(red, plain)),
@@ -110,7 +110,7 @@ def test_sampling_is_that_of_the_pipeline(tiny_painter: Path) -> None:
 
 
 def test_a_grade_is_finite_where_nothing_is_wished() -> None:
-    wanted = graph_targets([SceneGraph(groups=(Group(shape="cube"),))], WORDS)
+    wanted = wish_targets([SceneGraph(groups=(Group(shape="cube"),))], WORDS)
     grader = Grader(WORDS).requires_grad_(False)
     graded = grader.grade(grader.read(torch.randn(1, 16, 16, 16), torch.zeros(1)), wanted)
     assert {name: float(graded[name]) for name in ("colour", "size", "relation")} == {
