@@ -254,6 +254,8 @@ def load_autoencoder(folder: Path | None, device: str = "cpu") -> AutoencoderKL:
 def save(network: Any, encoder: PerceptionSemantics | None, variant: Variant, folder: Path) -> Path:
     """Write a trained network in fp16: a pipeline, or for "latent" the network alone."""
     network = network.cpu().half()
+    if encoder is not None:
+        encoder.register_to_config(_name_or_path="")  # where it was taken from says nothing elsewhere
     if variant == "latent":
         network.save_pretrained(folder / "transformer", max_shard_size=SHARD_BYTES)
         return folder

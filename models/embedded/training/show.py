@@ -23,7 +23,7 @@ from models.embedded.training.samples import paint
 
 PER_FAMILY = 8
 FIRST_SEED = 40
-SIDE, CAPTION, MARGIN = 152, 34, 4
+SIDE, CAPTION, MARGIN = 152, 44, 4
 """Pixels."""
 
 

@@ -102,6 +102,7 @@ def test_diffusion_begins_from_regression(pictures: Path, tmp_path: Path) -> Non
     torch.testing.assert_close(velocity, -regressed)  # x0 for all noise, the other way
     train("tiny", tmp_path / "full", pictures=pictures, steps=2, start=direct, **PARTS)
     on = train("tiny", tmp_path / "on", variant="direct", pictures=pictures, steps=1, start=direct, **PARTS)
+    assert not json.loads((on / "semantic_encoder" / "config.json").read_text("utf-8"))["_name_or_path"]
     again, same_encoder = load_network(on, "direct", critic)
     with torch.no_grad():
         moved = regress(again, shown, tokens) - regressed
