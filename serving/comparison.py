@@ -23,11 +23,8 @@ class _Shown:
     label: str
     view: View
     wins: bool
-
-    @property
-    def faults(self) -> list[str]:
-        """What is wrong with it, in lines."""
-        return ink.list_faults([fault.description for fault in self.view.faults], _FAULTS, 14, SIDE, 2)
+    faults: list[str]
+    """What is wrong with it, in lines."""
 
     @property
     def height(self) -> int:
@@ -79,11 +76,16 @@ def _choose(state: RefineState) -> list[_Shown]:
         return []
     first, best = state.views[0][1], state.incumbent[1]
     if best.number == first.number:
-        return [_Shown("the first picture, and the best", first, wins=True)]
+        return [_show("the first picture, and the best", first, wins=True)]
     return [
-        _Shown("the first picture", first, wins=False),
-        _Shown(f"the best, picture {best.number}", best, wins=True),
+        _show("the first picture", first, wins=False),
+        _show(f"the best, picture {best.number}", best, wins=True),
     ]
+
+
+def _show(label: str, view: View, *, wins: bool) -> _Shown:
+    faults = ink.list_faults([fault.description for fault in view.faults], _FAULTS, 14, SIDE, 2)
+    return _Shown(label, view, wins, faults)
 
 
 def _tell(state: RefineState, width: int) -> list[_Text]:
@@ -93,8 +95,9 @@ def _tell(state: RefineState, width: int) -> list[_Text]:
     figures = f"{state.status} · {count} picture{'' if count == 1 else 's'} · seed {state.request.seed}"
     told = [_Text([figures], ink.FADED, 15)]
     if best is not None:
-        told.insert(0, _Text([_tell_rating(state.views[0][1], best[1])], ink.INK, 34))
-        told.append(_Text(ink.wrap(f"“{best[0].prompt}”", 20, width, 5), ink.GOLD_INK, 20))
+        change = _Text([_tell_rating(state.views[0][1], best[1])], ink.INK, 34)
+        words = _Text(ink.wrap(f"“{best[0].prompt}”", 20, width, 5), ink.GOLD_INK, 20)
+        told = [change, *told, words]
     if state.explanation:
         told.append(_Text(ink.wrap(state.explanation, 16, width, 12), ink.INK, 16))
     return told
@@ -111,8 +114,7 @@ def _tell_rating(first: View, best: View) -> str:
 
 def _draw_shown(band: Image.Image, left: int, tall: int, card: _Shown, artifacts: ArtifactStore) -> None:
     draw = ImageDraw.Draw(band)
-    frame = (left, 0, left + _CARD - 1, tall - 1)
-    draw.rounded_rectangle(frame, 12, ink.CARD, ink.GOLD if card.wins else ink.EDGE, 5 if card.wins else 1)
+    ink.frame(draw, (left, 0, left + _CARD - 1, tall - 1), 12, 5, wins=card.wins)
     band.paste(ink.square(artifacts.load_image(card.view.picture), SIDE), (left + _PAD, _PAD))
     draw.text((left + _PAD, _CARD - 4), card.label, ink.INK, ink.font(16))
     rating = card.view.rating

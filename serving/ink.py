@@ -62,6 +62,13 @@ def _shorten(line: str, face: Font, width: int) -> str:
     return f"{line.rstrip(' …')}…"
 
 
+def frame(
+    draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], radius: int, gold: int, *, wins: bool
+) -> None:
+    """A card's ground and edge, the winner's in gold and `gold` pixels wide."""
+    draw.rounded_rectangle(box, radius, CARD, GOLD if wins else EDGE, gold if wins else 1)
+
+
 def bar(
     draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, mean: float | None, size: int = 14
 ) -> None:

@@ -64,7 +64,7 @@ def draw_sheet(state: RefineState, artifacts: ArtifactStore) -> Image.Image:
     comparison = draw_comparison(state, artifacts, inside)
     rows = _arrange(state)
     top = _MARGIN + 36 * len(heading) + 12
-    height = top + comparison.height + _GAP + sum(row.height for row in rows) + _MARGIN - _GAP
+    height = top + comparison.height + sum(row.height for row in rows) + _MARGIN
     sheet = Image.new("RGB", (WIDTH, height), ink.PAPER)
     ink.write(ImageDraw.Draw(sheet), (_MARGIN, _MARGIN - 8), heading, ink.INK, 28, 36)
     sheet.paste(comparison, (_MARGIN, top))
@@ -93,8 +93,7 @@ def _draw_card(
 ) -> None:
     draw = ImageDraw.Draw(sheet)
     left, top = corner
-    frame = (left, top, left + _CARD, top + height)
-    draw.rounded_rectangle(frame, 10, ink.CARD, ink.GOLD if card.wins else ink.EDGE, 4 if card.wins else 1)
+    ink.frame(draw, (left, top, left + _CARD, top + height), 10, 4, wins=card.wins)
     left, top = left + _PAD, top + _PAD
     sheet.paste(ink.square(artifacts.load_image(card.view.picture), _PICTURE), (left, top))
     top += _PICTURE + 8
