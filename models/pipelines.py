@@ -11,6 +11,7 @@ from typing import Any
 
 from models.backends import find_folder
 from models.cards import Backend
+from models.step_noise import own_noise
 from models.tool import ToolError
 from models.weights import check_pipeline
 
@@ -42,6 +43,7 @@ def load_pipeline(backend: Backend, device: str) -> Any:
     pipeline.set_progress_bar_config(disable=True)
     if backend.scheduler or backend.scheduler_config:
         pipeline.scheduler = _scheduler(backend, pipeline)
+    own_noise(pipeline)
     if backend.loras:
         _adapt(backend, pipeline)
     if backend.vae_tiling:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.step_noise import clean_latents
 from models.tool import Sketch
 
 SIDE = 256
@@ -113,19 +114,28 @@ class Sketcher:
         before, self._before = self._before, latents
         if step not in self.steps or before is None:
             return ()
-        (a, b), (a_before, b_before) = (
-            share_of_noise(self.pipeline.scheduler, index) for index in (step, step - 1)
-        )
-        divisor = b_before * a - b * a_before
-        if abs(divisor) < 1e-6:  # a step of a scheduler that looks twice at one noise level
+        clean = clean_latents(self.pipeline.scheduler)
+        if clean is None:
+            clean = self._without_noise(step, before, latents)
+        if clean is None:
             return ()
-        clean = self.unpacked((b_before * latents - b * before) / divisor)
+        clean = self.unpacked(clean)
         if self.colours.weights is None:
             self.colours.learn(clean[0].float().cpu().numpy(), self._decode(clean[:1]), finished=False)
         return tuple(
             Sketch(prompt=prompt, seed=seed, step=step, png=_png(self.colours.paint(row)))
             for (prompt, seed), row in zip(self.names, clean.float().cpu().numpy(), strict=True)
         )
+
+    def _without_noise(self, step: int, before: Any, latents: Any) -> Any:
+        """The latents of the picture in those before and after a step which keeps its noise; None where both
+        have one noise level, as in a scheduler that looks at it twice.
+        """
+        (a, b), (a_before, b_before) = (
+            share_of_noise(self.pipeline.scheduler, index) for index in (step, step - 1)
+        )
+        divisor = b_before * a - b * a_before
+        return None if abs(divisor) < 1e-6 else (b_before * latents - b * before) / divisor
 
     def learn(self, pictures: NDArray[np.float32]) -> None:
         """Fit the colours to finished pictures, (N, H, W, 3) in 0..1."""

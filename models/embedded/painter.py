@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from models.embedded.profiles import TEXT_TOKENS, PainterProfile
+from models.step_noise import own_noise
 
 LATENT_CHANNELS = 16
 PAD, END, START, UNKNOWN = "<pad>", "</s>", "<s>", "<unk>"
@@ -162,12 +163,13 @@ def assemble(
     tokenizer: PreTrainedTokenizerFast,
     autoencoder: AutoencoderKL,
     shift: float = 1.0,
+    stochastic: bool = False,
 ) -> FluxPipeline:
     """The parts as the stock pipeline that diffusers saves and loads. `shift` moves the sampling times
-    towards noise.
+    towards noise; a `stochastic` sampler begins each step with fresh noise.
     """
-    return FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
+    pipeline = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=shift, stochastic_sampling=stochastic),
         vae=autoencoder,
         text_encoder=pooled_encoder,
         tokenizer=tokenizer,  # pyright: ignore[reportArgumentType]
@@ -175,6 +177,7 @@ def assemble(
         tokenizer_2=tokenizer,  # pyright: ignore[reportArgumentType]
         transformer=transformer,
     )
+    return own_noise(pipeline)
 
 
 def load_painter(path: Path | str, device: str = "cpu", **parts: Any) -> FluxPipeline:
@@ -192,4 +195,4 @@ def load_painter(path: Path | str, device: str = "cpu", **parts: Any) -> FluxPip
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, **parts
     )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    return own_noise(pipeline).to(device)
