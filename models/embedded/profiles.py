@@ -135,7 +135,7 @@ JUDGE: dict[ProfileName, PerceptionProfile] = {
 PAINTER: dict[ProfileName, PainterProfile] = {
     "tiny": PainterProfile("tiny", 2, 1, 1, 32, 1, scenes=64, text_steps=10, steps=40, batch=8, judged=0),
     "cpu": PainterProfile(
-        "cpu_names", 6, 2, 4, 128, 2, scenes=32_000, text_steps=3000, steps=6_000, batch=64
+        "cpu_names", 6, 2, 6, 128, 2, scenes=32_000, text_steps=3000, steps=6_000, batch=64
     ),
     "gpu": PainterProfile(
         "full",

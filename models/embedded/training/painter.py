@@ -71,6 +71,10 @@ DETAIL_SHARE, DETAIL_MEAN = 0.35, -0.2
 """
 SHIFT = 1.8
 """Moves the sampler's times towards noise, where small pictures decide their layout."""
+STOCHASTIC = True
+"""Whether each step of the sampler begins with fresh noise. What a step got wrong can be put right in the
+next; a sampler that keeps its noise carries it to the end, and things that ran into each other stay so.
+"""
 ADAM_ONLY = ("embed", "norm", "proj_out", "reader", "layout", "time_text")
 
 
@@ -136,7 +140,6 @@ def train(
     scenes: int | None = None,
     start: Path | None = None,
     reread: bool = False,
-    finish: bool = True,
     resume: bool = True,
     compiled: bool = False,
     crew: int = 0,
@@ -159,8 +162,6 @@ def train(
         start: folder of a painter of the same widths, with as many blocks or fewer, to go on from. Its
             encoders learn the words that are new to them; without any, they stay as they are.
         reread: with `start`, let a fresh text encoder learn to read in place of the painter's own.
-        finish: let the learning rate fall at the end; False keeps it up, for a training that will go on
-            another day.
         resume: go on from what `out` holds.
         compiled: compile the transformer, which takes a C++ compiler and a minute and makes steps a tenth
             shorter on a CPU.
@@ -219,7 +220,7 @@ def train(
         )
 
     def rate_at(step: int) -> float:
-        return schedule(step, length, warmup=200, decay=0.4 if finish else 0.0)
+        return schedule(step, length, warmup=200)
 
     often = look_every or recipe.look_every
     training.run(
@@ -274,7 +275,13 @@ def build_pipeline(recipe: PainterProfile, average: Mapping[str, Tensor], vae: A
     network = network.eval()
     tokenizer = build_tokenizer(lexicon(), lexicon(load_vocabulary(recipe.vocabulary)))
     return assemble(
-        network.transformer, network.text_encoder, network.pooled_encoder, tokenizer, vae.cpu(), SHIFT
+        network.transformer,
+        network.text_encoder,
+        network.pooled_encoder,
+        tokenizer,
+        vae.cpu(),
+        SHIFT,
+        STOCHASTIC,
     )
 
 

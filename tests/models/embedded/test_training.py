@@ -18,6 +18,7 @@ from models.embedded.training.going_on import Finished
 from models.embedded.training.loop import IGNORED, ForeignTraining
 from models.embedded.training.stream import PictureStream
 from models.perception import DetectedThing, Perception
+from models.step_noise import own_noise
 
 
 def losses(out: Path, name: str) -> list[float]:
@@ -161,8 +162,9 @@ def test_painter_learns_and_stock_diffusers_paints_with_it(
     assert row["velocity"] < losses(tmp_path / "short", "velocity")[0]
     config = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
     assert config["_name_or_path"] == "", "no path of the machine that trained it"
-    stock = FluxPipeline.from_pretrained(folder)
+    stock = FluxPipeline.from_pretrained(folder)  # the same but for the noise, which it draws from anywhere
     stock.set_progress_bar_config(disable=True)
+    assert stock.scheduler.config["stochastic_sampling"]
     ours = load_painter(folder)
     pictures = [
         pipeline(
@@ -175,7 +177,7 @@ def test_painter_learns_and_stock_diffusers_paints_with_it(
             generator=torch.Generator().manual_seed(3),
             output_type="np",
         ).images
-        for pipeline in (stock.to(torch.float32), ours)
+        for pipeline in (ours, own_noise(stock.to(torch.float32)))
     ]
     assert pictures[0].shape == (1, 128, 128, 3)
     assert (pictures[0] == pictures[1]).all()

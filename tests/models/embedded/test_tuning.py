@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from diorama.graph import Group, Relation, SceneGraph
 from diorama.truth import relation_margin
@@ -88,6 +89,8 @@ def test_what_is_said_of_one_group_of_a_shape_is_not_wished_of_another() -> None
 
 def test_sampling_is_that_of_the_pipeline(tiny_painter: Path) -> None:
     network, pipeline, prompt = started(tiny_painter), load_painter(tiny_painter), "a photo of a red cube"
+    keeps = FlowMatchEulerDiscreteScheduler.from_config(pipeline.scheduler.config, stochastic_sampling=False)
+    pipeline.scheduler = keeps  # gradients go back through steps that keep their noise
     noise = torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(3))
     made = pipeline(
         prompt=prompt, negative_prompt="", true_cfg_scale=3.0, guidance_scale=1.0, height=128, width=128,
