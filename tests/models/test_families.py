@@ -185,6 +185,18 @@ def test_the_card_chooses_scheduler_precision_and_tiles(folders: dict[str, Path]
     assert pipeline.unet.dtype == torch.bfloat16 and pipeline.vae.use_tiling
 
 
+@pytest.mark.parametrize("name", ["flux", "sd3"])
+def test_a_sampler_that_adds_noise_paints_a_request_the_same_each_time(
+    name: str, folders: dict[str, Path], painters: dict[str, Any], artifacts: Artifacts
+) -> None:
+    backend = card(folders[name], scheduler_config={"stochastic_sampling": True})
+    painter = Painter(backend, load_pipeline(backend, "cpu"))
+    asked = ask(folders[name], steps=3)
+    first, other, again = paint(painter, artifacts, asked, ask(folders[name], steps=3, seed=2), asked)
+    [kept] = paint(painters[name], artifacts, asked)
+    assert again == first and len({ref.sha256 for ref in (first, other, kept)}) == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
