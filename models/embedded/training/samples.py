@@ -52,8 +52,8 @@ def draw_samples(
     judge: Path | None = None,
     judged: int = 8,
     per_family: int = 8,
-    guidance: float = 5.0,
-    steps: int = 12,
+    guidance: float = 3.0,
+    steps: int = 16,
     device: str = "cpu",
 ) -> dict[str, float]:
     """Paint `per_family` canonical prompts of every family, save them as a sheet, and score them by family.
