@@ -22,18 +22,16 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor
 
-from diorama.vocabulary import load_vocabulary
-from models.embedded.painter import encode, image_ids, load_painter
+from diorama.vocabulary import Vocabulary, load_vocabulary
+from models.embedded.painter import image_ids, load_painter
 from models.embedded.profiles import TEXT_TOKENS
 from models.embedded.training.captions import Captions
-from models.embedded.training.latents import TOKENS
+from models.embedded.training.latents import TOKENS, encode_pictures
 from models.embedded.training.loop import generator, torch_generator
 from models.embedded.training.painter import pack
-from models.embedded.training.painters_world import FAMILY_WEIGHTS, families_of
+from models.embedded.training.painters_world import open_world
 from models.embedded.training.replacing import find_vocabulary
-from models.embedded.training.stream import PictureStream
 from models.threads import fixed_threads
 
 SEED = 9010
@@ -42,58 +40,50 @@ BATCH = 32
 
 
 @torch.inference_mode()
-def measure(folder: Path, count: int) -> list[float]:
-    """Mean squared error of a painter's velocity at each of SHARES, over `count` scenes.
+def measure(pipeline: Any, words: Vocabulary, count: int, name: str) -> list[float]:
+    """Mean squared error of a painter's velocity at each of SHARES, over `count` scenes of its words.
 
     Raises:
-        ArtError: its vocabulary has cut-outs, and there is no whole sprite atlas.
-        LacksWords: nothing beside it says which words it was taught.
+        ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
-    words, pipeline = load_vocabulary(find_vocabulary(folder)), load_painter(folder)
-    stream = PictureStream(words, SEED, {family: FAMILY_WEIGHTS[family] for family in families_of(words)})
+    stream = open_world(words, seed=SEED)
     captions = Captions(stream.world, pipeline.tokenizer_2, "cpu")
     errors = torch.zeros(len(SHARES), dtype=torch.float64)
-    starts = range(0, count, BATCH)
-    for start in track(starts, str(folder), console=Console(stderr=True)):
+    for start in track(range(0, count, BATCH), name, console=Console(stderr=True)):
         batch = stream.batch(start, min(BATCH, count - start))
         told = captions.encode(captions.draw(batch.indices, generator(SEED, start)))
-        x = _encode(pipeline, batch.rgb)
+        states, pooled = (
+            pipeline.text_encoder_2(told).last_hidden_state,
+            pipeline.text_encoder(told).pooler_output,
+        )
+        x = pack(encode_pictures(pipeline.vae, batch.rgb))
         e = torch.randn(x.shape, generator=torch_generator(SEED, start))
         for place, share in enumerate(SHARES):
-            velocity = _velocity(pipeline, (1 - share) * x + share * e, share, told)
+            velocity = pipeline.transformer(
+                hidden_states=(1 - share) * x + share * e,
+                timestep=torch.full((len(x),), share),
+                pooled_projections=pooled,
+                encoder_hidden_states=states,
+                txt_ids=torch.zeros(TEXT_TOKENS, 3),
+                img_ids=image_ids(TOKENS),
+                return_dict=False,
+            )[0]
             errors[place] += (velocity - (e - x)).square().mean((1, 2)).double().sum()
     return [float(error) / count for error in errors]
 
 
-def _encode(pipeline: Any, rgb: Tensor) -> Tensor:
-    """Pictures (N, 3, S, S) in bytes as packed latents (N, 64, 64), normalised as Flux expects."""
-    config = pipeline.vae.config
-    latents = encode(pipeline.vae, rgb.float() / 127.5 - 1)
-    return pack((latents - config["shift_factor"]) * config["scaling_factor"])
-
-
-def _velocity(pipeline: Any, x: Tensor, share: float, told: Tensor) -> Tensor:
-    """What the painter, `told` token ids (N, T), takes for the velocity (N, 64, 64) at packed latents with so
-    much noise.
-    """
-    return pipeline.transformer(
-        hidden_states=x,
-        timestep=torch.full((len(x),), share),
-        pooled_projections=pipeline.text_encoder(told).pooler_output,
-        encoder_hidden_states=pipeline.text_encoder_2(told).last_hidden_state,
-        txt_ids=torch.zeros(TEXT_TOKENS, 3),
-        img_ids=image_ids(TOKENS),
-        return_dict=False,
-    )[0]
-
-
 def compare(folders: Sequence[Path], count: int) -> Table:
-    """A row per painter."""
+    """A row per painter.
+
+    Raises:
+        LacksWords: nothing beside one of them says which words it was taught.
+    """
     table = Table("painter", "weights, millions", *[f"at {share}" for share in SHARES])
     for folder in folders:
-        transformer = load_painter(folder).transformer
-        size = sum(parameter.numel() for parameter in transformer.parameters()) / 1e6
-        table.add_row(str(folder), f"{size:.2f}", *[f"{error:.4f}" for error in measure(folder, count)])
+        words, pipeline = load_vocabulary(find_vocabulary(folder)), load_painter(folder)
+        size = sum(parameter.numel() for parameter in pipeline.transformer.parameters()) / 1e6
+        errors = measure(pipeline, words, count, str(folder))
+        table.add_row(str(folder), f"{size:.2f}", *[f"{error:.4f}" for error in errors])
     return table
 
 

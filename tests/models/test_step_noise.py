@@ -23,7 +23,7 @@ WANTED = torch.linspace(-1.0, 1.0, 6)
 
 
 def sample(name: str, latents: torch.Tensor, **named: Any) -> tuple[torch.Tensor, Any]:
-    """The latents after six steps, and the scheduler."""
+    """The latents after five of six steps, and the scheduler."""
     scheduler = getattr(diffusers, name)(**SAMPLERS[name])
     own_noise(SimpleNamespace(scheduler=scheduler))
     scheduler.set_timesteps(6)

@@ -117,17 +117,20 @@ class LatentCache:
     def _make_rows(
         self, start: int, count: int, autoencoder: AutoencoderKL, device: str
     ) -> dict[str, Tensor]:
-        shift, scale = float(autoencoder.config["shift_factor"]), float(autoencoder.config["scaling_factor"])
         batch = self.stream.batch(start, count)
-        x = batch.rgb.to(device).float() / 127.5 - 1
-        z = (encode(autoencoder, x) - shift) * scale
         return {
-            "latents": z.half().cpu(),
+            "latents": encode_pictures(autoencoder, batch.rgb.to(device)).half().cpu(),
             "index": torch.tensor(batch.indices),
             "setting": list_settings(self.stream.vocabulary, batch.scenes),
             "things": list_things(self.stream.vocabulary, batch.seen),
             **token_classes(self.stream.vocabulary, batch.ids.cpu().long(), batch.seen),
         }
+
+
+def encode_pictures(autoencoder: AutoencoderKL, rgb: Tensor) -> Tensor:
+    """Latents (N, 16, S/8, S/8), normalised as Flux expects, of pictures (N, 3, S, S) in bytes."""
+    shift, scale = float(autoencoder.config["shift_factor"]), float(autoencoder.config["scaling_factor"])
+    return (encode(autoencoder, rgb.float() / 127.5 - 1) - shift) * scale
 
 
 def _alike(kept: Tensor, made: Tensor) -> bool:

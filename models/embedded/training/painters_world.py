@@ -31,14 +31,15 @@ FAMILY_WEIGHTS: dict[Family, float] = {
 96,000 pictures of the world's own mix it painted what was asked, and too much of it."""
 
 
-def open_world(words: Vocabulary, device: str = "cpu") -> PictureStream:
-    """The scenes that a painter of `words` is taught, rendered on `device`.
+def open_world(words: Vocabulary, device: str = "cpu", seed: int = SEED) -> PictureStream:
+    """The scenes that a painter of `words` is taught, rendered on `device`; with another seed others of their
+    kind.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
     return PictureStream(
-        words, SEED, {family: FAMILY_WEIGHTS[family] for family in families_of(words)}, device
+        words, seed, {family: FAMILY_WEIGHTS[family] for family in families_of(words)}, device
     )
 
 
