@@ -1,7 +1,7 @@
 """An endless, reproducible stream of scene graphs and of prompts that say them.
 
-Entry `index` of a world depends on (vocabulary, seed, split, weights, index) alone, so any worker can make
-any entry. It knows nothing about rendering.
+Entry `index` of a world depends on (vocabulary, seed, split, weights, pairs, index) alone, so any worker can
+make any entry. It knows nothing about rendering.
 """
 
 from collections.abc import Mapping
@@ -52,6 +52,7 @@ class World:
         seed: int,
         split: Split = "train",
         weights: Mapping[Family, float] | None = None,
+        every_pair: bool = False,
     ) -> None:
         """Prepare the stream.
 
@@ -61,6 +62,8 @@ class World:
             split: "train" never names held-out pairs, nor uses held-out styles.
             weights: relative shares of the families, in any order; None takes `WEIGHTS` for those that the
                 vocabulary has.
+            every_pair: draw every other graph as the held-out split's are drawn, so that all pairs of colours
+                and shapes are shown: for models that look. Wordings stay those of `split`.
 
         Raises:
             ValueError: the vocabulary has too few words for a family in `weights`, or no weight is positive.
@@ -77,6 +80,7 @@ class World:
         self.vocabulary = vocabulary
         self.seed = seed
         self.split: Split = split
+        self.every_pair = every_pair
         # Equal weights are one world, whatever order a caller wrote them in.
         self._families: tuple[Family, ...] = tuple(family for family in possible if family in weights)
         self._weights = tuple(weights[family] for family in self._families)
@@ -88,7 +92,8 @@ class World:
     def graph(self, index: int) -> SceneGraph:
         """The scene graph of entry `index`."""
         family, rng = self._draw(index)
-        graph = draw_graph(family, rng, self.vocabulary, self.split)
+        pairs: Split = "heldout" if self.every_pair and index % 2 else self.split
+        graph = draw_graph(family, rng, self.vocabulary, pairs)
         settings = self.vocabulary.setting_names
         if family not in ("dense", "free") and len(settings) > 1 and rng.random() < SETTING_SHARE:
             return graph.model_copy(update={"setting": rng.choice(settings)})

@@ -69,6 +69,19 @@ def test_half_of_the_held_out_prompts_show_a_held_out_pair(family: str) -> None:
     assert 0.42 < sum(bool(pairs(graph) & held) for graph in drawn) / len(drawn) < 0.58
 
 
+def test_a_world_of_every_pair_shows_what_painters_never_see() -> None:
+    words = load_vocabulary("cpu_names")
+    held, usual, every = held_out_pairs(words), World(words, 1), World(words, 1, every_pair=True)
+    assert ("purple", "elephant") not in held and ("black", "elephant") in held
+    shown: set[tuple[str | None, str]] = set()
+    for index in range(1200):
+        graph = every.graph(index)
+        shown |= pairs(graph) & held
+        assert every.family(index) == usual.family(index)
+        assert index % 2 or graph == usual.graph(index)
+    assert shown == held
+
+
 def test_each_family_is_what_its_tag_says() -> None:
     rng = Random(3)
     for _ in range(100):

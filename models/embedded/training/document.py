@@ -101,6 +101,8 @@ def _sets(card: dict[str, Any]) -> dict[str, dict[str, float]]:
     measured, again = card["measured"], card.get("reconstructions")
     known = card["vocabulary"]
     found = {known: measured["renders"]}
+    if "every_pair" in measured:
+        found[f"{known}, every pair of colour and shape"] = measured["every_pair"]
     if "held_out_drawings" in measured:
         found[f"{known}, held-out drawings"] = measured["held_out_drawings"]
     if again is not None:

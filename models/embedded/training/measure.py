@@ -40,16 +40,17 @@ def measure_perception(
     pictures: int,
     degrade: Callable[[Tensor], Tensor] | None = None,
     splits: Sequence[Split] = ("train",),
+    every_pair: bool = False,
 ) -> Accuracy:
     """Read `pictures` held-out renders, or what `degrade` makes of them.
 
     Cut-outs show drawings of `splits`; ("held_out",) gives those that only a judge has seen, as far as a
-    class has any.
+    class has any. With `every_pair` many pictures show a pair of colour and shape that painters never see.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
-    stream = PictureStream(load_vocabulary(vocabulary), MEASURE_SEED, splits=splits)
+    stream = PictureStream(load_vocabulary(vocabulary), MEASURE_SEED, splits=splits, every_pair=every_pair)
     total = Accuracy()
     for start in range(0, pictures, 50):
         batch = stream.batch(start, min(50, pictures - start))

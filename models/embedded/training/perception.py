@@ -3,6 +3,7 @@
 The two never share a picture: each has its own seed, and so its own world. Both also see what an autoencoder
 makes of a picture once there is one, for what they will be asked to read is painted, not rendered. Of a class
 with several drawings the critic sees those for training, as the painter does; the judge sees all of them.
+Both see every pair of a colour and a shape: what a painter makes of one that it never saw is theirs to read.
 """
 
 from collections import deque
@@ -105,8 +106,10 @@ def train(
     training = Training(network, optimisers(network, recipe.rate), out, decay=0.995, clip=5.0)
     if resume:
         training.resume()
-    stream = PictureStream(words, SEEDS[part], device="cpu" if crew else device, splits=SPLITS[part])
-    held_out = PictureStream(words, HELD_OUT_SEED, device=stream.device, splits=SPLITS[part])
+    stream = PictureStream(
+        words, SEEDS[part], device="cpu" if crew else device, splits=SPLITS[part], every_pair=True
+    )
+    held_out = PictureStream(words, HELD_OUT_SEED, device=stream.device, splits=SPLITS[part], every_pair=True)
     looked_at = cache(lambda: held_out.batch(0, 4 * recipe.batch))
     crewed = Crew(TaughtBatches(config, stream, recipe.batch), crew)
     kept: deque[tuple[Tensor, dict[str, Tensor]]] = deque(maxlen=KEPT)

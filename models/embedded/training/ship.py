@@ -54,7 +54,8 @@ def ship_perception(
     those that the autoencoder was taught) and ship it.
 
     Raises:
-        NotBetter: the shipped one reads as many whole scenes, or names as many things of another vocabulary.
+        NotBetter: the shipped one reads as many whole scenes in a world of every pair of colour and shape, or
+            names as many things of another vocabulary.
         LacksWords: it does not know all words of the shipped painter.
         ArtError: its words have cut-outs, and there is no whole sprite atlas.
     """
@@ -70,12 +71,14 @@ def ship_perception(
         "seed": MEASURE_SEED,
         "renders": _rounded(clean.headline),
     }
+    pairs = measure_perception(perceiver, known, pictures, every_pair=True)
+    measured["every_pair"] = _rounded(pairs.headline)
     if lacking_names("solids", known):
         unseen = measure_perception(perceiver, known, pictures, splits=("held_out",))
         measured["held_out_drawings"] = _rounded(unseen.headline)
     card: Card = {
         "part": part,
-        "score": clean.headline["whole_scene"],
+        "score": pairs.headline["whole_scene"],
         "vocabulary": known,
         "recipe": dict(recipe),
         "measured": measured,

@@ -49,6 +49,7 @@ class PictureStream:
         weights: Mapping[Family, float] | None = None,
         device: str = "cpu",
         splits: Sequence[Split] = ("train",),
+        every_pair: bool = False,
     ) -> None:
         """Prepare the stream.
 
@@ -60,6 +61,7 @@ class PictureStream:
             splits: which drawings cut-outs show. Painter, critic and autoencoder learn from "train" alone;
                 a judge, which must not share their habits, from "train" and "held_out". Solids and composites
                 have no drawings and look the same in all.
+            every_pair: show the pairs of colours and shapes too that a painter never sees; see `World`.
 
         Raises:
             ArtError: the vocabulary has cut-outs, and the sprite atlas is missing, damaged or lacks one.
@@ -69,7 +71,7 @@ class PictureStream:
         self.seed = seed
         self.splits = tuple(splits)
         self.device = device
-        self.world = World(vocabulary, seed, split="train", weights=weights)
+        self.world = World(vocabulary, seed, split="train", weights=weights, every_pair=every_pair)
 
     def scene(self, index: int) -> tuple[Scene, SceneGraph, int]:
         """The scene at `index`, its graph, and the entry of the world that it shows: mostly `index`

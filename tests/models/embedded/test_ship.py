@@ -121,6 +121,7 @@ def test_the_page_stays_short_with_names(trained: dict[str, Path], tmp_path: Pat
         ship(trained["tiny_names"], tmp_path, part)
         card = json.loads((tmp_path / part / "card.json").read_text("utf-8"))
         assert {"count", "position", "colour"} <= set(card["measured"]["held_out_drawings"])
+        assert set(card["measured"]["every_pair"]) == set(card["measured"]["renders"])
         card["classes"] = {f"name{number}": [number / 100, 7] for number in range(86)}
         card["name_confusions"] = [["shape", "apple", "bench", 3]]
         (tmp_path / part / "card.json").write_text(json.dumps(card), "utf-8")
