@@ -27,6 +27,7 @@ from models.embedded.painter import (
     build_transformer,
     count_tokens,
     image_ids,
+    load_painter,
 )
 from models.embedded.profiles import PAINTER, TEXT_TOKENS, PainterProfile, ProfileName
 from models.embedded.shards import SHARD_BYTES
@@ -205,8 +206,7 @@ def train(
         return losses(network, captions, rows.draw(rng, recipe.batch), rng, noise)
 
     def look(step: int) -> Mapping[str, float]:
-        save_average(recipe, training.average.state, vae, out / "painter")
-        pipeline = build_pipeline(recipe, training.average.state, vae)
+        pipeline = load_painter(save_average(recipe, training.average.state, vae, out / "painter"))
         sheet = out / "samples" / f"{step:07d}.png"
         return draw_samples(
             pipeline,

@@ -20,7 +20,7 @@ from diorama.draws import Family
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import lexicon
 from diorama.world import World
-from models.embedded.painter import build_tokenizer, count_tokens
+from models.embedded.painter import build_tokenizer, count_tokens, load_painter
 from models.embedded.profiles import TUNING, PainterProfile, ProfileName, TuningProfile
 from models.embedded.training import grader as grading
 from models.embedded.training.autoencoder import load_autoencoder
@@ -41,7 +41,6 @@ from models.embedded.training.loop import (
 from models.embedded.training.painter import (
     SHIFT,
     PainterTraining,
-    build_pipeline,
     go_on_from,
     losses,
     recipe_of,
@@ -196,9 +195,8 @@ def tune(
 
     def look(step: int) -> Mapping[str, float]:
         averaged = training.average.part("painter")
-        save_average(recipe, averaged, vae, out / "painter")
         return draw_samples(
-            build_pipeline(recipe, averaged, vae),
+            load_painter(save_average(recipe, averaged, vae, out / "painter")),
             recipe.vocabulary,
             critic,
             out / "samples" / f"{step:07d}.png",
