@@ -147,10 +147,15 @@ def train(
     else:
         as_before = {name: teacher.config[name] for name in ("shift_factor", "scaling_factor")}
         autoencoder.register_to_config(**as_before)
-    folder = out / "autoencoder"
-    autoencoder.save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
-    note_vocabulary(folder, vocabulary)
+    save_autoencoder(autoencoder, out / "autoencoder", vocabulary)
     return out
+
+
+def save_autoencoder(autoencoder: AutoencoderKL, folder: Path, vocabulary: str) -> None:
+    """Write it into `folder` with the vocabulary that it was taught, large parts in shards."""
+    autoencoder.register_to_config(_name_or_path="")  # where it started from says nothing elsewhere
+    autoencoder.cpu().save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
+    note_vocabulary(folder, vocabulary)
 
 
 def _crops(

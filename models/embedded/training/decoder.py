@@ -14,7 +14,6 @@ from torch import Tensor
 from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import encode
 from models.embedded.profiles import DECODER, ProfileName
-from models.embedded.shards import SHARD_BYTES
 from models.embedded.training.autoencoder import (
     EDGES,
     NOISE,
@@ -22,11 +21,11 @@ from models.embedded.training.autoencoder import (
     load_autoencoder,
     measure_psnr,
     pixel_loss,
+    save_autoencoder,
 )
 from models.embedded.training.loop import Losses, Training, optimisers, schedule, torch_generator
 from models.embedded.training.precision import mixed
 from models.embedded.training.stream import PictureStream
-from models.embedded.training.taught import note_vocabulary
 
 SEED = 505
 
@@ -87,10 +86,7 @@ def train(
     if not (training.ended(length, minutes) and training.team.leads):
         return out
     training.load_average()
-    autoencoder.register_to_config(_name_or_path="")  # where it started from says nothing elsewhere
-    folder = out / "autoencoder"
-    autoencoder.cpu().save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
-    note_vocabulary(folder, vocabulary)
+    save_autoencoder(autoencoder, out / "autoencoder", vocabulary)
     return out
 
 
