@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, FluxPipeline
 from diorama.vocabulary import load_vocabulary
 from models.embedded.painter import build_autoencoder, build_transformer, image_ids, load_painter
 from models.embedded.perception import load_perceiver
-from models.embedded.profiles import PAINTER
+from models.embedded.profiles import PAINTER, TEXT_TOKENS
 from models.embedded.training import autoencoder, decoder, painter, perception
 from models.embedded.training.accuracy import score_perceptions
 from models.embedded.training.going_on import Finished
@@ -248,3 +248,14 @@ def test_packing_is_that_of_the_pipeline() -> None:
     assert torch.equal(painter.pack(latents), FluxPipeline._pack_latents(latents, 2, 16, 16, 16))
     ids = FluxPipeline._prepare_latent_image_ids(1, 8, 8, "cpu", torch.float32)
     assert torch.equal(image_ids(8), ids)
+
+
+def test_a_head_that_begins_anew_teaches_a_painter_nothing() -> None:
+    network = painter.PainterTraining(PAINTER["tiny"], 40)
+    x, t, ids = torch.randn(2, 64, 64), torch.tensor([0.4, 0.9]), torch.ones(2, TEXT_TOKENS, dtype=torch.long)
+    for network.apart in (True, False):
+        network.zero_grad()
+        network.velocity(x, t, *network.read(ids))[1].sum().backward()
+        taught = [one for one in network.transformer.parameters() if one.grad is not None]
+        assert network.layout.weight.grad is not None
+        assert bool(taught) is not network.apart
