@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL.Image import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -38,7 +37,7 @@ from diorama.scene import Scene
 from diorama.vocabulary import Vocabulary, load_vocabulary
 from models.backends import WEIGHTS
 from models.embedded.painter import load_painter
-from models.embedded.perception import Perceiver, load_perceiver
+from models.embedded.perception import Perceiver, load_perceiver, stack_pictures
 from models.embedded.training.measure import paint_cases
 from models.embedded.training.replacing import find_vocabulary
 from models.embedded.training.samples import score_pictures
@@ -136,12 +135,13 @@ def compare(folder: Path, ways: Sequence[Way], judge: Path, count: int) -> Table
     asked = [case for case, _ in placed]
     real = read_features(eyes, render_all([scenes[0] for _, scenes in placed]))
     mean, spread = real.mean(0), real.std(0) + 1e-6
+    real = (real - mean) / spread
     table = Table("way", *families, "mean", "distance", "s a picture")
 
     def add(name: str, pictures: Tensor, seconds: str) -> None:
         right = score_pictures(asked, eyes.perceive_tensor(pictures))
         features = (read_features(eyes, pictures) - mean) / spread
-        distance = 1000 * kernel_distance(features, (real - mean) / spread)
+        distance = 1000 * kernel_distance(features, real)
         shares = [f"{right[key]['strict']:.2f}" for key in families]
         table.add_row(name, *shares, f"{right['mean']['strict']:.3f}", f"{distance:.1f}", seconds)
 
@@ -151,7 +151,7 @@ def compare(folder: Path, ways: Sequence[Way], judge: Path, count: int) -> Table
         began = time.perf_counter()
         pictures = paint_cases(pipeline, asked, "canonical", SEED, way.steps, way.guidance)
         seconds = (time.perf_counter() - began) / len(asked)
-        add(str(way), _stack(pictures), f"{seconds:.2f}")
+        add(str(way), stack_pictures(pictures), f"{seconds:.2f}")
     return table
 
 
@@ -159,10 +159,6 @@ def _sample_so(pipeline: Any, way: Way) -> None:
     own = pipeline.scheduler
     pipeline.scheduler = own.from_config(own.config, stochastic_sampling=way.fresh)
     own_noise(pipeline)
-
-
-def _stack(pictures: Sequence[Image]) -> Tensor:
-    return torch.tensor(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -89,12 +89,10 @@ def _sort_pairs(
     allowed = {shape: colours for shape in shapes} | dict(restricted)
     held: set[tuple[str, str]] = set()
     for pair in sorted(
-        ((colour, shape) for shape, own in allowed.items() for colour in own),
+        {(colour, shape) for shape, own in allowed.items() for colour in own} - TAUGHT_PAIRS,
         key=lambda pair: (rank(pair), pair),
     ):
         rivals = sum(colour == pair[0] for colour, _ in held), sum(shape == pair[1] for _, shape in held)
-        if pair in TAUGHT_PAIRS:
-            continue
         if rank(pair) < 26 and rivals[0] + 2 < len(shapes) and rivals[1] + 2 < len(allowed[pair[1]]):
             held.add(pair)
     least = min(2, len(colours))

@@ -7,6 +7,7 @@ trained.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -173,7 +174,7 @@ class Perceiver:
 
     def perceive(self, pictures: list[Image.Image]) -> list[Perception]:
         """One report per picture, in order; see `models.perception.Perceiver`."""
-        return self.perceive_tensor(torch.stack([_to_tensor(picture) for picture in pictures]))
+        return self.perceive_tensor(stack_pictures(pictures))
 
     @torch.inference_mode()
     def perceive_tensor(self, pictures: Tensor) -> list[Perception]:
@@ -220,6 +221,11 @@ class Perceiver:
             confidence=float(presence[y, x].max()),
             attribute_confidence=sure,
         )
+
+
+def stack_pictures(pictures: Sequence[Image.Image]) -> Tensor:
+    """Pictures as uint8 (N, 3, 128, 128); those of other sizes are resized."""
+    return torch.stack([_to_tensor(picture) for picture in pictures])
 
 
 def _to_tensor(picture: Image.Image) -> Tensor:
