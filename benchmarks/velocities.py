@@ -1,10 +1,11 @@
 """How well painters denoise scenes that they have never seen: the error of the velocity by noise share.
 
-    python -m benchmarks.velocities PAINTER [OTHER ...] [--count 512]
+    python -m benchmarks.velocities PAINTER [OTHER ...] [--count 512] [--seed 9010]
 
 Latents are each painter's own autoencoder's, so compare painters of one encoder. Scenes, captions and noise
-are the same for all. Layouts are decided at shares above .9, and what a thing looks like below .8. Needs the
-sprite atlas (`make sprites`) where the painters' vocabulary has names.
+are the same for all. Layouts are decided at shares above .9, and what a thing looks like below .8. With the
+seed of a painter's own training the scenes are those it learnt from: what its error is lower by there, it
+only remembers. Needs the sprite atlas (`make sprites`) where the painters' vocabulary has names.
 """
 
 import os
@@ -40,13 +41,14 @@ BATCH = 32
 
 
 @torch.inference_mode()
-def measure(pipeline: Any, words: Vocabulary, count: int, name: str) -> list[float]:
-    """Mean squared error of a painter's velocity at each of SHARES, over `count` scenes of its words.
+def measure(pipeline: Any, words: Vocabulary, count: int, name: str, seed: int = SEED) -> list[float]:
+    """Mean squared error of a painter's velocity at each of SHARES, over `count` scenes of its words in the
+    world of `seed`.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
-    stream = open_world(words, seed=SEED)
+    stream = open_world(words, seed=seed)
     captions = Captions(stream.world, pipeline.tokenizer_2, "cpu")
     errors = torch.zeros(len(SHARES), dtype=torch.float64)
     for start in track(range(0, count, BATCH), name, console=Console(stderr=True)):
@@ -72,7 +74,7 @@ def measure(pipeline: Any, words: Vocabulary, count: int, name: str) -> list[flo
     return [float(error) / count for error in errors]
 
 
-def compare(folders: Sequence[Path], count: int) -> Table:
+def compare(folders: Sequence[Path], count: int, seed: int) -> Table:
     """A row per painter.
 
     Raises:
@@ -82,7 +84,7 @@ def compare(folders: Sequence[Path], count: int) -> Table:
     for folder in folders:
         words, pipeline = load_vocabulary(find_vocabulary(folder)), load_painter(folder)
         size = sum(parameter.numel() for parameter in pipeline.transformer.parameters()) / 1e6
-        errors = measure(pipeline, words, count, str(folder))
+        errors = measure(pipeline, words, count, str(folder), seed)
         table.add_row(str(folder), f"{size:.2f}", *[f"{error:.4f}" for error in errors])
     return table
 
@@ -94,9 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("painters", type=Path, nargs="+", metavar="PAINTER")
     parser.add_argument("--count", type=int, default=512)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the world that the scenes are from")
     asked = parser.parse_args(arguments)
     with fixed_threads(1):
-        Console(width=110).print(compare(asked.painters, asked.count))
+        Console(width=110).print(compare(asked.painters, asked.count, asked.seed))
 
 
 if __name__ == "__main__":

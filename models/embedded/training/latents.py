@@ -25,6 +25,7 @@ from diorama.truth import Seen
 from diorama.vocabulary import Vocabulary
 from models.embedded.painter import encode
 from models.embedded.training.loop import generator
+from models.embedded.training.precision import mixed
 from models.embedded.training.stream import PictureStream
 
 SHARD = 1000
@@ -118,8 +119,10 @@ class LatentCache:
         self, start: int, count: int, autoencoder: AutoencoderKL, device: str
     ) -> dict[str, Tensor]:
         batch = self.stream.batch(start, count)
+        with mixed(device):  # twice as fast; latents of spread 1 move by .006 on average
+            latents = encode_pictures(autoencoder, batch.rgb.to(device))
         return {
-            "latents": encode_pictures(autoencoder, batch.rgb.to(device)).half().cpu(),
+            "latents": latents.half().cpu(),
             "index": torch.tensor(batch.indices),
             "setting": list_settings(self.stream.vocabulary, batch.scenes),
             "things": list_things(self.stream.vocabulary, batch.seen),

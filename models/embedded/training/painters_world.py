@@ -82,7 +82,9 @@ def open_rows(
 def _fill(cache: LatentCache, autoencoder: Path, device: str) -> None:
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)
-    cache.fill(load_autoencoder(autoencoder).to(device), device)  # pyright: ignore[reportArgumentType]
+    # In bf16 kernels are twice as fast on channels that lie last.
+    vae = load_autoencoder(autoencoder).to(device, memory_format=torch.channels_last)  # pyright: ignore
+    cache.fill(vae, device)
 
 
 def families_of(words: Vocabulary) -> tuple[Family, ...]:
