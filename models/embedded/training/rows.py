@@ -1,7 +1,7 @@
 """The painter's cached pictures on the device that it learns on, while more of them are still being made."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 
 import numpy as np
@@ -21,9 +21,18 @@ EVERY = 200
 class Rows:
     """Rows of a cache; see `models.embedded.training.latents` for their names."""
 
-    def __init__(self, cache: LatentCache, device: str, makers: tuple[BaseProcess, ...] = ()) -> None:
-        """`makers` are the processes that are at work on the cache."""
-        self.cache, self.device, self.makers = cache, device, makers
+    def __init__(
+        self,
+        cache: LatentCache,
+        device: str,
+        makers: tuple[BaseProcess, ...] = (),
+        weigh: Callable[[Mapping[str, Tensor]], Tensor] | None = None,
+    ) -> None:
+        """`makers` are the processes that are at work on the cache. `weigh` says of N rows by name how often
+        each (N,) is drawn, relative to others (None: all alike).
+        """
+        self.cache, self.device, self.makers, self.weigh = cache, device, makers, weigh
+        self.sums = torch.empty(0)
         self.known: set[int] = set()
         self.count = self.draws = 0
         self.data: dict[str, Tensor] = {}
@@ -53,7 +62,8 @@ class Rows:
             self._check_makers()
             self._take()
         self.draws += 1
-        chosen = torch.from_numpy(rng.integers(self.count, size=size)).to(self.device)
+        points = torch.from_numpy(rng.random(size)).to(self.device) * self.sums[-1]
+        chosen = torch.searchsorted(self.sums, points, right=True).clamp(max=self.count - 1)
         return {name: value[chosen] for name, value in self.data.items()}
 
     def all(self) -> Mapping[str, Tensor]:
@@ -73,6 +83,10 @@ class Rows:
                 self.data[name][self.count : self.count + len(value)] = value.to(self.device)
             self.count += len(part["index"])
             self.known.add(shard)
+        here = {name: value[: self.count] for name, value in self.data.items()}
+        if here:
+            weights = self.weigh(here) if self.weigh else torch.ones(self.count, device=self.device)
+            self.sums = weights.double().cumsum(0)
 
     def _check_makers(self) -> None:
         failed = [maker for maker in self.makers if maker.exitcode]

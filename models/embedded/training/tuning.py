@@ -39,7 +39,6 @@ from models.embedded.training.loop import (
     uniform,
 )
 from models.embedded.training.painter import (
-    APART,
     SHIFT,
     PainterTraining,
     go_on_from,
@@ -187,10 +186,7 @@ def tune(
     wishes = Captions(asked, captions.tokenizer, device)
     times = sampling_times(tuning.sampled)
 
-    apart = APART * training.team.size
-
     def loss_at(draw: int) -> Losses:
-        network.apart = draw < apart
         rng, noise = generator(SEED, draw, 3), torch_generator(SEED, draw, 3, device)
         rendered = rows.draw(rng, tuning.batch)["latents"].float()
         graded = grades(tuned, grader, wishes, rendered, times, tuning, rng, noise)

@@ -11,9 +11,9 @@ from diorama.vocabulary import load_vocabulary
 from diorama.wording import lexicon
 from models.embedded.painter import build_autoencoder, build_tokenizer
 from models.embedded.training.captions import TOLD, Captions
-from models.embedded.training.latents import LatentCache
+from models.embedded.training.latents import NONE, LatentCache
 from models.embedded.training.loop import torch_generator
-from models.embedded.training.painters_world import open_rows, open_world
+from models.embedded.training.painters_world import RECOLOURED, open_rows, open_world, weigh_rows
 from models.embedded.training.rows import Rows
 
 WORDS = load_vocabulary("tiny")
@@ -69,3 +69,30 @@ def test_rows_that_nobody_makes_are_not_waited_for(tmp_path: Path) -> None:
     cache = LatentCache(open_world(WORDS), tmp_path, SCENES)
     with pytest.raises(RuntimeError, match="has 0 of 1 shards"):
         Rows(cache, "cpu").draw(np.random.default_rng(0), 2)
+
+
+def test_rows_are_drawn_as_often_as_they_weigh(crewed: Rows) -> None:
+    cache = crewed.cache
+    rows = Rows(cache, "cpu", weigh=lambda here: 1 + 2 * (torch.arange(len(here["index"])) == 3))
+    drawn = rows.draw(np.random.default_rng(1), 20_000)["index"]
+    shares = (drawn[:, None] == rows.all()["index"]).double().mean(0)
+    wanted = torch.full((SCENES,), 1 / (SCENES + 2), dtype=torch.float64)
+    wanted[3] *= 3
+    assert torch.allclose(shares, wanted, atol=0.01)
+
+
+def test_things_in_other_colours_than_their_own_are_drawn_more_often() -> None:
+    words = load_vocabulary("cpu_names")
+    shape, colour = words.shape_names.index, words.colour_names.index
+
+    def thing(name: str, own: int) -> list[float]:
+        return [shape(name), own, *[0.0] * 7]
+
+    nothing = [-1.0] * 9
+    things = [
+        [thing("elephant", colour("purple")), thing("sphere", colour("red"))],
+        [thing("elephant", NONE), thing("sphere", colour("purple"))],
+        [thing("apple", colour("red")), nothing],
+        [thing("sphere", colour("red")), thing("apple", colour("green"))],
+    ]
+    assert weigh_rows(words, {"things": torch.tensor(things)}).tolist() == [RECOLOURED, 1, 1, RECOLOURED]
