@@ -137,9 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--things", action="store_true", help="tell it of each thing by itself")
     asked = parser.parse_args(arguments)
     with fixed_threads(1):
-        tables = [compare(asked.painters, asked.count, asked.seed)]
         if asked.things:
             tables = [by_thing(folder, asked.count, asked.seed) for folder in asked.painters]
+        else:
+            tables = [compare(asked.painters, asked.count, asked.seed)]
         for table in tables:
             Console(width=110).print(table)
 

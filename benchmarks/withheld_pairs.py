@@ -50,10 +50,10 @@ def read(folder: Path, count: int) -> dict[Kind, Accuracy]:
     totals: dict[Kind, Accuracy] = {"with": Accuracy(), "without": Accuracy()}
     for start in track(range(0, count, BATCH), str(folder), console=Console(stderr=True)):
         batch = stream.batch(start, min(BATCH, count - start))
-        read = eyes.perceive_tensor(batch.rgb)
+        perceived = eyes.perceive_tensor(batch.rgb)
         for kind, total in totals.items():
             chosen = [n for n, things in enumerate(batch.seen) if _kind(things, withheld) == kind]
-            total.add(score_perceptions([read[n] for n in chosen], [batch.seen[n] for n in chosen]))
+            total.add(score_perceptions([perceived[n] for n in chosen], [batch.seen[n] for n in chosen]))
     return totals
 
 

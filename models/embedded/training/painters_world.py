@@ -34,8 +34,6 @@ FAMILY_WEIGHTS: dict[Family, float] = {
 96,000 pictures of the world's own mix it painted what was asked, and too much of it. Now that lone things are
 right, what is not has the larger shares: several of a kind, and two colours.
 """
-
-
 RECOLOURED = 2.5
 """How many times as often a picture is drawn that shows a cut-out or a composite in another colour than its
 own. Of each such thing there are nine or ten, all together as often in the world as the one look that it has

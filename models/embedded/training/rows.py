@@ -28,11 +28,11 @@ class Rows:
         makers: tuple[BaseProcess, ...] = (),
         weigh: Callable[[Mapping[str, Tensor]], Tensor] | None = None,
     ) -> None:
-        """`makers` are the processes that are at work on the cache. `weigh` says of N rows by name how often
-        each (N,) is drawn, relative to others (None: all alike).
+        """`makers` are the processes that are at work on the cache. `weigh` says of a shard's N rows by name
+        how often each (N,) is drawn, relative to others (None: all alike).
         """
         self.cache, self.device, self.makers, self.weigh = cache, device, makers, weigh
-        self.sums = torch.empty(0)
+        self.sums = torch.empty(0, dtype=torch.float64, device=device)
         self.known: set[int] = set()
         self.count = self.draws = 0
         self.data: dict[str, Tensor] = {}
@@ -81,12 +81,11 @@ class Rows:
                     room = (self.cache.shards * self.cache.size, *value.shape[1:])
                     self.data[name] = torch.empty(room, dtype=value.dtype, device=self.device)
                 self.data[name][self.count : self.count + len(value)] = value.to(self.device)
+            weights = self.weigh(part) if self.weigh else torch.ones(len(part["index"]))
+            further = self.sums[-1:].sum() + weights.double().cumsum(0).to(self.device)
+            self.sums = torch.cat([self.sums, further])
             self.count += len(part["index"])
             self.known.add(shard)
-        here = {name: value[: self.count] for name, value in self.data.items()}
-        if here:
-            weights = self.weigh(here) if self.weigh else torch.ones(self.count, device=self.device)
-            self.sums = weights.double().cumsum(0)
 
     def _check_makers(self) -> None:
         failed = [maker for maker in self.makers if maker.exitcode]
