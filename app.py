@@ -70,11 +70,14 @@ def refine(
     seed: Seed = 0,
     out: Out = None,
     as_json: AsJson = False,
+    touch_up: Annotated[
+        bool, typer.Option(help="Paint small things of the right picture once more, from close up.")
+    ] = True,
 ) -> int:
     """Paint a prompt until the picture shows what it says."""
     from serving.refining import refine_prompt
 
-    return refine_prompt(prompt, backend, mind, images, seed, out, as_json)
+    return refine_prompt(prompt, backend, mind, images, seed, out, as_json, touch_up)
 
 
 @cli.command()

@@ -17,10 +17,12 @@ from agents.embedded_explaining import explain
 from agents.embedded_judging import integrate
 from agents.embedded_looking import Eyes, answer, answer_questions
 from agents.embedded_measuring import Submitting, ask_for_depth
+from agents.embedded_pointing import point_out
 from agents.embedded_rating import rate
 from agents.embedded_reading import check_known, decompose, locate, make_questions, merge, question
 from agents.embedded_writing import propose, rewrite
 from agents.evidence import Rating
+from agents.point_out import PointOutRequest, Things
 from agents.rate import RateRequest
 from agents.role import MindError, ReplyT, RequestT, Role
 from diorama.vocabulary import Vocabulary
@@ -66,6 +68,7 @@ class EmbeddedMind:
             "caption": self._caption,
             "answer": self._answer,
             "rate": self._rate,
+            "point_out": self._point_out,
         }
 
     async def ask(
@@ -104,6 +107,9 @@ class EmbeddedMind:
     async def _answer(self, request: AnswerRequest, picture: ArtifactRef) -> Answers:
         deep = ask_for_depth(request.questions)
         return answer(request, await self._eyes.look(picture, measured=deep))
+
+    async def _point_out(self, request: PointOutRequest, picture: ArtifactRef) -> Things:
+        return point_out(request, await self._eyes.look(picture))
 
     async def _rate(self, request: RateRequest, picture: ArtifactRef) -> Rating:
         """Rate by the answers given; a request without any is answered here first."""

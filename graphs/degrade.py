@@ -102,6 +102,12 @@ async def without_location(state: RefineState, error: NodeError, runtime: Runtim
     return Command(update={**note, "doubts": find_doubts(state)}, goto=after_locate(state))
 
 
+async def without_touch_up(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:
+    """The picture that satisfies is good as it is."""
+    note = _note(runtime, error, state.round, "the picture stays as it was found")
+    return Command(update=note, goto="explain")
+
+
 async def without_proposals(state: RefineState, error: NodeError, runtime: Runtime[Studio]) -> Next:
     """Nothing new to try: known prompts get further seeds."""
     note = _note(runtime, error, state.round, "known prompts are painted with further seeds")

@@ -79,6 +79,19 @@ class Rated(_Event):
     incumbent: bool = False
 
 
+class TouchedUp(_Event):
+    """The best picture's things were painted once more, from close up; `kept` says whether the outcome takes
+    its place. Without a picture, `reason` says why there is none.
+    """
+
+    type: Literal["touched_up"] = "touched_up"
+    things: tuple[str, ...] = ()
+    picture: ArtifactRef | None = None
+    rating: Rating | None = None
+    kept: bool = False
+    reason: str = ""
+
+
 class Recalled(_Event):
     """Lessons came back from memory."""
 
@@ -113,7 +126,17 @@ class Ended(_Event):
 
 
 Event = Annotated[
-    Started | Stepped | Painting | Painted | ErrorSeen | Rated | Recalled | Clustered | Degraded | Ended,
+    Started
+    | Stepped
+    | Painting
+    | Painted
+    | ErrorSeen
+    | Rated
+    | TouchedUp
+    | Recalled
+    | Clustered
+    | Degraded
+    | Ended,
     Field(discriminator="type"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -52,7 +52,13 @@ async def explain(state: RefineState, runtime: Runtime[Studio]) -> dict[str, Any
     except MindError as error:
         emit(runtime, Degraded(node="explain", reason=str(error), round=state.round))
         return {**plainly, **tally.update, "notes": (f"explain: {error}",)}
-    return {"status": status, "explanation": reply.text, **tally.update}
+    return {"status": status, "explanation": reply.text + _tell_touch_up(state), **tally.update}
+
+
+def _tell_touch_up(state: RefineState) -> str:
+    if state.touched is None:
+        return ""
+    return " At last its small things were painted once more, from close up."
 
 
 def chain_of_edits(state: RefineState, candidate: Candidate) -> tuple[Edit, ...]:

@@ -90,33 +90,42 @@ async def paint(state: RefineState, runtime: Runtime[Studio]) -> Update:
 async def _paint_one(
     state: RefineState, plan: PlannedPicture, runtime: Runtime[Studio], *, shown: bool
 ) -> ArtifactRef:
-    """Paint one picture. The progress of one request is `shown`: it stands for its whole batch."""
-    studio = runtime.context
     request = GenerateRequest(
         prompt=state.candidates[plan.candidate].prompt, backend=state.request.backend, seed=plan.seed
     )
+    picture = await paint_picture(request, runtime, state.round, shown=shown)
+    runtime.context.crash_at(f"torn:paint:{state.round}")
+    return picture
 
+
+async def paint_picture(
+    request: GenerateRequest, runtime: Runtime[Studio], round: int, *, shown: bool
+) -> ArtifactRef:
+    """Paint one picture. The progress of one request is `shown`: it stands for its whole batch.
+
+    Raises:
+        ToolError: it cannot be painted, or nothing answered for some seconds.
+    """
     # The executor reports from outside the graph's task, and the stream belongs to the task's context.
     context = copy_context()
 
     def report(progress: Progress) -> None:
-        event = Painting(done=progress.done, total=progress.total, unit=progress.unit, round=state.round)
+        event = Painting(done=progress.done, total=progress.total, unit=progress.unit, round=round)
         context.run(emit, runtime, event)
 
     waits = iter(_WAITS)
     while True:
         try:
-            result = await studio.executor.submit(
+            result = await runtime.context.executor.submit(
                 "generate_image", request, on_progress=report if shown else None
             )
         except ToolUnavailable as error:
             if (wait := next(waits, None)) is None:
                 raise
-            emit(runtime, Degraded(node="paint", reason=f"{error}; asked again", round=state.round))
+            emit(runtime, Degraded(node="paint", reason=f"{error}; asked again", round=round))
             await asyncio.sleep(wait)
         else:
             assert isinstance(result, GenerateResult)
-            studio.crash_at(f"torn:paint:{state.round}")
             return result.picture
 
 

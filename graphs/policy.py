@@ -13,6 +13,7 @@ from graphs.arms import best_member, sample_ratings
 from graphs.request import RunStatus
 from graphs.seeds import derive_seed, picture_seed
 from graphs.state import ORIGINAL, Candidate, Experience, PlannedPicture, RefineState, View
+from models.backends import resolve
 
 DEEPENING = 3
 """Further pictures for a round's best candidate: with the one that won the round it then has four."""
@@ -93,6 +94,17 @@ def _uniform(state: RefineState, purpose: str, choices: int, count: int) -> list
 def is_satisfying(state: RefineState, view: View) -> bool:
     """The picture's rating reaches the wanted one and no answer names a fault."""
     return view.rating is not None and view.rating.mean >= state.request.satisfied_at and not view.faults
+
+
+def may_touch_up(state: RefineState) -> bool:
+    """Whether the run ends with a picture that is to be touched up, on a painter that can. An endpoint has no
+    strength.
+    """
+    return (
+        state.request.touch_up
+        and stop_reason(state) == "satisfied"
+        and resolve(state.request.backend).endpoint is None
+    )
 
 
 def may_deepen(state: RefineState) -> bool:

@@ -21,6 +21,7 @@ from graphs.nodes_ending import explain
 from graphs.nodes_looking import answer, caption, check_caption, decompose, integrate, locate, question
 from graphs.nodes_painting import Look, paint, rate
 from graphs.nodes_searching import begin, cluster, deepen, learn, propose, recall
+from graphs.nodes_touching import touch_up
 from graphs.routes import after_cluster, after_locate, after_paint
 from graphs.state import RefineState
 from models.executor import QueueFull
@@ -64,7 +65,7 @@ def build_refine(*, deferred: bool = True) -> Any:
 
     decompose, question, begin, paint, then two branches side by side (caption, check_caption | answer) that
     `integrate` joins, locate; then rounds of recall, propose, paint, rate, cluster, deepen (which paints
-    again), learn.
+    again), learn. A picture that satisfies is touched up where that was asked for.
     """
     # LangGraph's own types of nodes know neither error handlers nor wrapped nodes.
     graph: Any = StateGraph(RefineState, context_schema=Studio)
@@ -86,6 +87,13 @@ def build_refine(*, deferred: bool = True) -> Any:
     graph.add_node("cluster", _step(cluster), defer=deferred)
     graph.add_node("deepen", _step(deepen))
     graph.add_node("learn", _step(learn))
+    graph.add_node(
+        "touch_up",
+        _step(touch_up),
+        error_handler=degrade.without_touch_up,
+        retry_policy=_RETRY,
+        timeout=_PAINTING,
+    )
     graph.add_node("explain", _step(explain), **thinking)
 
     graph.add_edge(START, "decompose")
@@ -104,6 +112,7 @@ def build_refine(*, deferred: bool = True) -> Any:
     graph.add_conditional_edges("cluster", after_cluster)
     graph.add_edge("deepen", "paint")
     graph.add_edge("learn", "integrate")
+    graph.add_edge("touch_up", "explain")
     graph.add_edge("explain", END)
     return graph
 

@@ -55,6 +55,8 @@ class RefineRequest(BaseModel):
     candidates: Annotated[int, Field(ge=1, le=64)] = 4
     """Candidates painted per round."""
     ablation: Ablation = Ablation()
+    touch_up: bool = False
+    """Whether the things of a picture that satisfies are painted once more, from close up."""
 
     @field_validator("prompt")
     @classmethod
@@ -81,9 +83,12 @@ class RefineResult(BaseModel):
     final_prompt: str
     original_rating: Rating | None
     final_rating: Rating | None
-    """Never below `original_rating`; None only if nothing was painted."""
+    """Never below `original_rating`, unless the picture was touched up and satisfies; None only if nothing
+    was painted."""
     original_picture: ArtifactRef | None
     picture: ArtifactRef | None
+    found_picture: ArtifactRef | None = None
+    """What `picture` was before it was touched up; None: it was not."""
     pictures: int
     mind_calls: int
     spent: Spent = Spent()

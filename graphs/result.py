@@ -11,7 +11,8 @@ def make_result(state: RefineState, status: RunStatus | None = None) -> RefineRe
     """The result that `state` stands for; `status` overrides the state's own for a run that was cut short."""
     original = state.candidates[ORIGINAL]
     first = original.views[0] if original.views else None
-    candidate, view = state.incumbent or (original, first)
+    candidate, found = state.incumbent or (original, first)
+    view = state.touched or found
     return RefineResult(
         run_id=state.run_id,
         status=status or state.status,
@@ -21,6 +22,7 @@ def make_result(state: RefineState, status: RunStatus | None = None) -> RefineRe
         final_rating=view.rating if view else None,
         original_picture=first.picture if first else None,
         picture=view.picture if view else None,
+        found_picture=found.picture if found and state.touched else None,
         pictures=len(state.views),
         mind_calls=state.mind_calls,
         spent=state.all_spent,

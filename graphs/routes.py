@@ -7,7 +7,7 @@ from typing import Literal
 from langgraph.types import Send
 
 from graphs.nodes_painting import unseen_looks
-from graphs.policy import may_deepen, stop_reason
+from graphs.policy import may_deepen, may_touch_up, stop_reason
 from graphs.state import RefineState
 
 
@@ -27,6 +27,8 @@ def after_cluster(state: RefineState) -> Literal["deepen", "learn"]:
     return "deepen" if may_deepen(state) else "learn"
 
 
-def after_locate(state: RefineState) -> Literal["recall", "explain"]:
+def after_locate(state: RefineState) -> Literal["recall", "touch_up", "explain"]:
     """Another round, or the end."""
-    return "recall" if stop_reason(state) == "running" else "explain"
+    if stop_reason(state) == "running":
+        return "recall"
+    return "touch_up" if may_touch_up(state) else "explain"

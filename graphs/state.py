@@ -208,6 +208,8 @@ class RefineState(BaseModel):
     leader: int | None = None
     """The incumbent view's number when the round began."""
     status: RunStatus = "running"
+    touched: View | None = None
+    """The incumbent's picture, touched up, where that is found as good. It is none of `views`."""
     explanation: str = ""
     notes: Annotated[tuple[str, ...], merge_notes] = ()
     """What was degraded on the way. Each note once."""

@@ -38,7 +38,7 @@ EMBEDDED = Backend(
     fixed_size=True,
     closed_vocabulary=True,
     threads=1,
-    supports=("seed", "guidance", "steps"),
+    supports=("seed", "guidance", "steps", "edit"),
     notes="A small Flux trained on the diorama; knows its words only. Ships with the project.",
 )
 

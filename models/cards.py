@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Feature = Literal["seed", "guidance", "size", "steps", "negative_prompt", "edit"]
-DIFFUSERS_FEATURES: tuple[Feature, ...] = ("seed", "guidance", "size", "steps", "negative_prompt")
+DIFFUSERS_FEATURES: tuple[Feature, ...] = ("seed", "guidance", "size", "steps", "negative_prompt", "edit")
 """What a diffusers pipeline may support; whether this one does shows when it is loaded."""
 
 

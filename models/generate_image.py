@@ -33,14 +33,14 @@ class GenerateImage(Tool[GenerateRequest, GenerateResult, Painter | Endpoint]):
         return resolve(request.backend).name
 
     def batch_key(self, request: GenerateRequest) -> Hashable:
-        """All that is asked but the prompt, the seed and the picture to edit; with them where nothing is
-        batched.
+        """All that is asked but the prompt, the seed and the picture to edit, only whether there is one; with
+        them where nothing is batched.
 
         A batch of pictures that are painted one at a time would only hold the finished ones back.
         """
         own = {"prompt", "seed", "edit_of"}
         alone = resolve(request.backend).kind == "diffusers"
-        return request.model_dump_json(exclude=None if alone else own)
+        return request.model_dump_json(exclude=None if alone else own), request.edit_of is not None
 
     def memory_bytes(self, model_key: str) -> int:
         """What the backend's weights take, in bytes."""

@@ -111,7 +111,7 @@ def _connect(endpoint: Endpoint) -> Any:
 def _check(endpoint: Endpoint, request: GenerateRequest) -> None:
     """Refuse what the endpoint would ignore."""
     name = endpoint.backend.name
-    for setting in ("steps", "guidance", "negative_prompt"):
+    for setting in ("steps", "guidance", "negative_prompt", "strength"):
         if (value := getattr(request, setting)) is not None:
             raise ToolError(f"{name} takes no {setting}, so it cannot use {value!r}: leave it out")
     if (request.width is None) != (request.height is None):

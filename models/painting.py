@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from models.cards import Backend
+from models.editing import image_to_image, load_pictures, made_steps, settle_strength
 from models.picture_request import GenerateRequest
 from models.prompt_length import check_prompt, read_length, text_tokenizer
 from models.sketches import ColourMap, Sketcher, due_steps
@@ -77,6 +78,13 @@ class Settled:
     width: int | None
     height: int | None
     negative_prompt: str = ""
+    strength: float | None = None
+    """How much of a picture is painted anew; None: all of it, from words alone."""
+
+    @property
+    def made(self) -> int:
+        """How many steps are made: with a strength fewer than `steps`."""
+        return made_steps(self.steps, self.strength)
 
 
 def settle(painter: Painter, request: GenerateRequest) -> Settled:
@@ -87,10 +95,6 @@ def settle(painter: Painter, request: GenerateRequest) -> Settled:
     """
     backend, parameter = painter.backend, painter.guidance_parameter
     check_prompt(backend, painter.pipeline, request.prompt)
-    if request.edit_of is not None:
-        raise ToolError(
-            f"{backend.name} paints from words alone and cannot edit a picture: leave edit_of out"
-        )
     if request.guidance is not None and parameter is None:
         raise ToolError(
             f"{backend.name} has no guidance, so it cannot use guidance={request.guidance}: leave it out"
@@ -114,7 +118,8 @@ def settle(painter: Painter, request: GenerateRequest) -> Settled:
                 f"{backend.name} paints sides that are multiples of {multiple} pixels, not {side}"
             )
     steps = request.steps or backend.steps or painter.default("num_inference_steps")
-    return Settled(steps, guidance, width, height, negative_prompt)
+    strength = settle_strength(backend, painter.pipeline, request, steps)
+    return Settled(steps, guidance, width, height, negative_prompt, strength)
 
 
 def _settle_negative_prompt(painter: Painter, request: GenerateRequest, guidance: float) -> str:
@@ -145,6 +150,9 @@ def paint(
     import torch
     from PIL import Image
 
+    if settled.strength is not None:
+        painter = replace(painter, pipeline=image_to_image(painter.backend, painter.pipeline))
+    changed = load_pictures(requests, (settled.width, settled.height), context)
     sketcher = _sketcher(painter, requests, settled)
 
     def on_step_end(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -152,10 +160,10 @@ def paint(
         finite = torch.isfinite(tensors["latents"]).flatten(1).all(1).tolist()
         if not all(finite):
             raise _not_finite(
-                painter, requests[finite.index(False)], f"after step {step + 1} of {settled.steps}"
+                painter, requests[finite.index(False)], f"after step {step + 1} of {settled.made}"
             )
         # Schedulers of second order take more timesteps than steps.
-        steps = max(settled.steps, getattr(pipeline, "num_timesteps", None) or 0)
+        steps = max(settled.made, getattr(pipeline, "num_timesteps", None) or 0)
         steps_done = done * steps + (step + 1) * len(requests)
         message = f"picture {done + len(requests)} of {total}"
         sketches = sketcher.after(step + 1, tensors["latents"]) if sketcher else ()
@@ -165,7 +173,7 @@ def paint(
     context.check_cancelled()
     prompts, seeds = [request.prompt for request in requests], [request.seed for request in requests]
     pictures: list[Image.Image] = []
-    painted = _pixels(painter, prompts, seeds, settled, on_step_end)
+    painted = _pixels(painter, prompts, seeds, settled, on_step_end, changed)
     for request, pixels in zip(requests, painted, strict=True):
         if not np.isfinite(pixels).all():
             raise _not_finite(painter, request, "in decoding")
@@ -185,7 +193,7 @@ def _sketcher(painter: Painter, requests: Sequence[GenerateRequest], settled: Se
         painter.colours,
         # Only the proportions count where the pipeline alone knows the size: those are square.
         (settled.width or 1, settled.height or 1),
-        due_steps(wanted, settled.steps),
+        due_steps(wanted, settled.made),
         tuple((request.prompt, request.seed) for request in requests),
     )
 
@@ -200,14 +208,19 @@ def denoise(painter: Painter, prompts: list[str], seeds: list[int], settled: Set
 
 
 def _pixels(
-    painter: Painter, prompts: list[str], seeds: list[int], settled: Settled, on_step_end: Any = None
+    painter: Painter,
+    prompts: list[str],
+    seeds: list[int],
+    settled: Settled,
+    on_step_end: Any = None,
+    changed: "list[Image.Image] | None" = None,
 ) -> "NDArray[np.float32]":
-    """(N, height, width, 3) in 0..1.
+    """(N, height, width, 3) in 0..1; of the pictures that are `changed`, if any are.
 
     Raises:
         ToolError: the pipeline takes no such settings, or its safety checker blanked a picture.
     """
-    output = _call(painter, prompts, seeds, settled, "np", on_step_end)
+    output = _call(painter, prompts, seeds, settled, "np", on_step_end, changed)
     blanked = getattr(output, "nsfw_content_detected", None) or []
     for prompt, seed, wrong in zip(prompts, seeds, blanked, strict=False):
         if wrong:
@@ -225,18 +238,21 @@ def _call(
     settled: Settled,
     output_type: str,
     on_step_end: Any = None,
+    changed: "list[Image.Image] | None" = None,
 ) -> Any:
     import torch
 
+    size = {"width": settled.width, "height": settled.height}
+    edit = {"image": changed, "strength": settled.strength} if changed else {}
     try:
         return painter.pipeline(
             prompt=prompts,
-            width=settled.width,
-            height=settled.height,
             num_inference_steps=settled.steps,
             # the same noise on every device
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             output_type=output_type,
+            **{name: pixels for name, pixels in size.items() if painter.takes(name)},
+            **edit,
             **_arguments(painter, settled, len(prompts)),
             **_watch(painter, on_step_end),
         )
@@ -328,6 +344,7 @@ def provenance(
         "backend": painter.backend.name,
         **({"parent": painter.backend.parent} if painter.backend.parent else {}),
         **({"pruning": painter.backend.pruning} if painter.backend.pruning else {}),
+        **({"edit_of": request.edit_of.sha256, "strength": settled.strength} if request.edit_of else {}),
         "steps": settled.steps,
         "guidance": settled.guidance,
         **({"negative_prompt": settled.negative_prompt} if settled.negative_prompt else {}),

@@ -1,6 +1,8 @@
 """What `generate_image` is asked and what it answers. Pure data."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.artifact import ArtifactRef
 
@@ -29,6 +31,20 @@ class GenerateRequest(BaseModel):
     edit_of: ArtifactRef | None = Field(
         default=None, description="A stored picture to change, for backends that edit."
     )
+    strength: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="How much of edit_of is painted anew: the share of the steps made. 1 keeps nothing.",
+    )
+
+    @model_validator(mode="after")
+    def _check_strength(self) -> Self:
+        if self.strength is not None and self.edit_of is None:
+            raise ValueError(
+                f"strength={self.strength:g} says how much of a picture is painted anew: name one by edit_of"
+            )
+        return self
 
 
 class GenerateResult(BaseModel):

@@ -18,6 +18,7 @@ from graphs.events import (
     Recalled,
     Started,
     Stepped,
+    TouchedUp,
 )
 
 
@@ -50,6 +51,7 @@ class Board:
     rows: dict[str, Row] = field(default_factory=dict[str, Row])
     posterior: dict[int, float] = field(default_factory=dict[int, float])
     lessons: int = 0
+    touched: TouchedUp | None = None
     notes: list[str] = field(default_factory=list[str])
     ended: Ended | None = None
 
@@ -72,6 +74,8 @@ class Board:
                 self.errors[event.error.id] = event.error
             case Rated():
                 self._rate(event)
+            case TouchedUp():
+                self.touched, self.painting = event, None
             case Recalled():
                 self.lessons += len(event.lessons)
             case Clustered():

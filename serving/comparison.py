@@ -71,16 +71,16 @@ def draw_comparison(state: RefineState, artifacts: ArtifactStore, width: int) ->
 
 
 def _choose(state: RefineState) -> list[_Shown]:
-    """The first picture and the best one, if they are two."""
+    """The first picture and the best one, if they are two; the best one as it was touched up, if it was."""
     if state.incumbent is None:
         return []
     first, best = state.views[0][1], state.incumbent[1]
-    if best.number == first.number:
+    same, touched = best.number == first.number, state.touched
+    if same and touched is None:
         return [_show("the first picture, and the best", first, wins=True)]
-    return [
-        _show("the first picture", first, wins=False),
-        _show(f"the best, picture {best.number}", best, wins=True),
-    ]
+    label = "the best: the same" if same else f"the best, picture {best.number}"
+    label += ", touched up" if touched else ""
+    return [_show("the first picture", first, wins=False), _show(label, touched or best, wins=True)]
 
 
 def _show(label: str, view: View, *, wins: bool) -> _Shown:
@@ -95,7 +95,7 @@ def _tell(state: RefineState, width: int) -> list[_Text]:
     figures = f"{state.status} · {count} picture{'' if count == 1 else 's'} · seed {state.request.seed}"
     told = [_Text([figures], ink.FADED, 15)]
     if best is not None:
-        change = _Text([_tell_rating(state.views[0][1], best[1])], ink.INK, 34)
+        change = _Text([_tell_rating(state.views[0][1], best[1], state.touched or best[1])], ink.INK, 34)
         words = _Text(ink.wrap(f"“{best[0].prompt}”", 20, width, 5), ink.GOLD_INK, 20)
         told = [change, *told, words]
     if state.explanation:
@@ -103,10 +103,11 @@ def _tell(state: RefineState, width: int) -> list[_Text]:
     return told
 
 
-def _tell_rating(first: View, best: View) -> str:
-    if best.rating is None:
+def _tell_rating(first: View, best: View, shown: View) -> str:
+    """From the first picture to the one that is shown, where another was found that is better."""
+    if shown.rating is None:
         return "not rated"
-    now = f"{best.rating.mean:.1f} of 5"
+    now = f"{shown.rating.mean:.1f} of 5"
     if first.rating is None or first.number == best.number:
         return now
     return f"{first.rating.mean:.1f} to {now}"

@@ -63,6 +63,7 @@ def summarise(result: RefineResult, picture: ArtifactRef, delivery: Delivery) ->
         "pictures": result.pictures,
         "minds": {"calls": result.mind_calls, **result.spent.model_dump()},
         "seconds": round(result.seconds, 3),
+        "touched_up": result.found_picture is not None,
         "artifact": {"sha256": picture.sha256, "path": str(delivery.picture)},
         "sheet": str(delivery.sheet),
         "errors": [

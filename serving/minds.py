@@ -30,7 +30,7 @@ from serving.stores import place_replies
 from settings import OPENAI, Settings
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "judge": ("caption", "check_caption", "answer", "rate"),
+    "judge": ("caption", "check_caption", "answer", "rate", "point_out"),
     "proposer": ("propose", "merge", "rewrite"),
 }
 """Names for several roles at once, for `MAULSTICK_MINDS__JUDGE` and the like."""

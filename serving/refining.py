@@ -42,10 +42,11 @@ def refine_prompt(
     seed: int,
     out: Path | None,
     as_json: bool,
+    touch_up: bool = False,
 ) -> int:
     """Refine a prompt from the beginning."""
     settings = configure()
-    request = make_request(prompt, backend or settings.backend, mind or settings.mind, images, seed)
+    request = make_request(prompt, backend or settings.backend, mind or settings.mind, images, seed, touch_up)
     return _carry_out(
         settings,
         request,
@@ -82,7 +83,9 @@ def replay_refinement(run_id: str, out: Path | None, as_json: bool) -> int:
     return _carry_out(settings, request, work, out, as_json)
 
 
-def make_request(prompt: str, backend: str, mind: str, images: int, seed: int) -> RefineRequest:
+def make_request(
+    prompt: str, backend: str, mind: str, images: int, seed: int, touch_up: bool = False
+) -> RefineRequest:
     """What was asked, checked as far as it can be before any work.
 
     Raises:
@@ -91,7 +94,12 @@ def make_request(prompt: str, backend: str, mind: str, images: int, seed: int) -
     """
     try:
         request = RefineRequest(
-            prompt=prompt, backend=backend, mind=mind, seed=seed, budget=Budget(pictures=images)
+            prompt=prompt,
+            backend=backend,
+            mind=mind,
+            seed=seed,
+            budget=Budget(pictures=images),
+            touch_up=touch_up,
         )
     except ValidationError as error:
         raise UserError(describe_validation(error)) from error

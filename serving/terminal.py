@@ -13,7 +13,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from graphs.events import Clustered, Degraded, Ended, ErrorSeen, Event, Painted, Rated, Recalled, Started
+from graphs.events import (
+    Clustered,
+    Degraded,
+    Ended,
+    ErrorSeen,
+    Event,
+    Painted,
+    Rated,
+    Recalled,
+    Started,
+    TouchedUp,
+)
 from serving.board import Board, Row
 
 _MARKS = {"open": ("✗", "red"), "fixed": ("✓", "green"), "regressed": ("↩", "yellow")}
@@ -53,6 +64,8 @@ def draw(board: Board) -> RenderableType:
         parts.append(_draw_errors(board))
     if board.rows:
         parts.append(_draw_candidates(board))
+    if board.touched:
+        parts.append(Text(_describe_touch_up(board.touched), style="dim"))
     parts += [Text(f"without {note}", style="yellow") for note in board.notes]
     return Group(*parts)
 
@@ -149,6 +162,8 @@ def describe(event: Event) -> str:
             wrong = f"; wrong: {'; '.join(event.errors)}" if event.errors else ""
             leads = ", now leads" if event.incumbent else ""
             return f"rated {event.candidate} {event.rating.mean:.2f}{leads}{wrong}"
+        case TouchedUp():
+            return _describe_touch_up(event)
         case Recalled():
             return f"recalled {len(event.lessons)} lessons" if event.lessons else ""
         case Clustered():
@@ -160,3 +175,11 @@ def describe(event: Event) -> str:
             return f"ended: {_ENDINGS[event.status]}"
         case _:
             return ""
+
+
+def _describe_touch_up(event: TouchedUp) -> str:
+    if event.picture is None:
+        return f"not touched up: {event.reason}"
+    rating = f"{event.rating.mean:.2f}" if event.rating else "not rated"
+    outcome = f"rated {rating}" if event.kept else f"left out, since it no longer satisfies ({rating})"
+    return f"touched up {', '.join(event.things)}: {outcome}"

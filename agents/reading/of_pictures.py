@@ -1,4 +1,4 @@
-"""Telling and understanding the roles that look: caption, check_caption, answer, rate."""
+"""Telling and understanding the roles that look: caption, check_caption, answer, rate, point_out."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -8,9 +8,10 @@ from agents.answer import ANSWER, AnswerRequest, Answers
 from agents.caption import CAPTION, Caption, CaptionRequest
 from agents.check_caption import CHECK_CAPTION, CaptionCheck, CheckCaptionRequest
 from agents.evidence import Answer, CaptionVerdict, Probability, Rating, Verdict
+from agents.point_out import POINT_OUT, PointOutRequest, Share, Thing, Things
 from agents.rate import RATE, RateRequest
 from agents.reading.of_prompts import tell_sentences
-from agents.reading.phrase import Phrase, Said, Told, check_each_once, numbered, said_text
+from agents.reading.phrase import Misunderstood, Phrase, Said, Told, check_each_once, numbered, said_text
 
 
 class SaidCaption(Said):
@@ -150,7 +151,45 @@ def _understand_rate(request: RateRequest, said: SaidRating) -> Rating:
     )
 
 
+class SaidThing(Said):
+    """One thing, and the sides of the box around it in fractions of the picture."""
+
+    words: str
+    left: Share
+    top: Share
+    right: Share
+    bottom: Share
+
+
+class SaidThings(Said):
+    """Every thing that the prompt asks for."""
+
+    things: list[SaidThing]
+
+
+def _tell_point_out(request: PointOutRequest) -> Told:
+    return {"prompt": request.prompt}
+
+
+def _understand_point_out(request: PointOutRequest, said: SaidThings) -> Things:
+    for thing in said.things:
+        if thing.left >= thing.right or thing.top >= thing.bottom:
+            raise Misunderstood(
+                f"the box of {thing.words!r} is empty: left is less than right, and top less than bottom"
+            )
+    return Things(
+        things=tuple(
+            Thing(
+                words=said_text(thing.words, "the name of a thing"),
+                box=(thing.left, thing.top, thing.right, thing.bottom),
+            )
+            for thing in said.things
+        )
+    )
+
+
 CAPTION_PHRASE = Phrase(CAPTION, SaidCaption, _tell_caption, _understand_caption)
 CHECK_CAPTION_PHRASE = Phrase(CHECK_CAPTION, SaidCaptionCheck, _tell_check_caption, _understand_check_caption)
 ANSWER_PHRASE = Phrase(ANSWER, SaidAnswers, _tell_answer, _understand_answer)
 RATE_PHRASE = Phrase(RATE, SaidRating, _tell_rate, _understand_rate)
+POINT_OUT_PHRASE = Phrase(POINT_OUT, SaidThings, _tell_point_out, _understand_point_out)

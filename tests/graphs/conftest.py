@@ -31,6 +31,7 @@ from memory.artifacts import Artifacts
 from memory.episodes import Episodes
 from memory.patterns import PatternPosterior
 from memory.seeds import SeedPosterior
+from models.artifact import ArtifactRef
 from models.critique_image import CritiqueRequest, CritiqueResult
 from models.executor import LocalExecutor
 from models.perception import DetectedThing, Perception
@@ -71,6 +72,8 @@ class DioramaPainter(Tool[GenerateRequest, GenerateResult, None]):
 
     def _draw(self, request: GenerateRequest, context: ToolContext) -> GenerateResult:
         context.check_cancelled()
+        if request.edit_of is not None:  # it finds nothing to better in what it is to paint anew
+            return GenerateResult(picture=request.edit_of, seconds=0.0)
         if "toruses" in request.prompt:
             raise ToolError("the painter cannot draw toruses")
         graph = misread(parse(request.prompt).graph, clarity(request.prompt), request.seed)
@@ -111,8 +114,14 @@ class TruthfulCritic(Tool[CritiqueRequest, CritiqueResult, None]):
         self, model: None, requests: Sequence[CritiqueRequest], context: ToolContext
     ) -> list[CritiqueResult]:
         artifacts = cast(Artifacts, context.artifacts)
-        sidecars: list[Any] = [artifacts.sidecar(request.picture) for request in requests]
-        return [CritiqueResult(perception=sidecar["provenances"][0]["perception"]) for sidecar in sidecars]
+        return [CritiqueResult(perception=self.know(artifacts, request.picture)) for request in requests]
+
+    def know(self, artifacts: Artifacts, picture: ArtifactRef) -> Perception:
+        """What the picture shows. One that was touched up shows what it showed before."""
+        told: Any = artifacts.sidecar(picture)["provenances"]
+        if "perception" in told[0]:
+            return Perception.model_validate(told[0]["perception"])
+        return self.know(artifacts, ArtifactRef(sha256=told[0]["edit_of"]))
 
 
 def detect(thing: Seen) -> DetectedThing:
@@ -154,10 +163,11 @@ def misread(graph: SceneGraph, understood: float, seed: int) -> SceneGraph:
     )
 
 
-def open_studio(home: Home, **changes: Any) -> Studio:
+def open_studio(home: Home, critic: TruthfulCritic | None = None, **changes: Any) -> Studio:
     """The studio on a home's folder; the same folder gives the same studio in another process."""
     artifacts = Artifacts(home.root / "artifacts")
-    executor = LocalExecutor([DioramaPainter(), TruthfulCritic()], artifacts, devices=("cpu",), threads=1)
+    tools: list[Tool[Any, Any, Any]] = [DioramaPainter(), critic or TruthfulCritic()]
+    executor = LocalExecutor(tools, artifacts, devices=("cpu",), threads=1)
     parts: dict[str, Any] = {
         "executor": executor,
         "artifacts": artifacts,

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from memory.artifacts import Artifacts
@@ -86,8 +87,33 @@ def test_distilled_guidance_takes_no_negative_prompt(
     assert weak.sha256 != strong.sha256
     with pytest.raises(ToolError, match="takes no negative prompt: leave 'blue' out"):
         paint(flux, artifacts, ask(folders["flux"], negative_prompt="blue"))
-    with pytest.raises(ToolError, match="cannot edit a picture"):
-        paint(flux, artifacts, ask(folders["flux"], edit_of=weak))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_picture_is_painted_anew_in_part_where_the_family_can(
+    name: str, painters: dict[str, Any], folders: dict[str, Path], artifacts: Artifacts
+) -> None:
+    painter, folder = painters[name], folders[name]
+    [first] = paint(painter, artifacts, ask(folder))
+    little = ask(folder, seed=2, steps=6, edit_of=first, strength=0.3)
+    if name in ("pixart", "sana"):  # diffusers has no image-to-image for them
+        with pytest.raises(ToolError, match="paints from words alone and cannot edit a picture"):
+            paint(painter, artifacts, little)
+        return
+    much = little.model_copy(update={"strength": 0.8})
+    reports: list[Progress] = []
+    refs = paint(painter, artifacts, little, much, report=reports.append)
+    assert [report.total for report in reports] == [2 * 2] * 2 + [2 * 5] * 5
+    assert paint(painter, artifacts, little) == refs[:1]
+
+    def off(ref: ArtifactRef) -> float:
+        pixels = [np.asarray(artifacts.load_image(each), float) for each in (first, ref)]
+        return float(np.abs(pixels[0] - pixels[1]).mean())
+
+    assert 0 < off(refs[0]) < off(refs[1])
+    assert first.sha256 in str(artifacts.sidecar(refs[0])) and "'strength': 0.33" in str(
+        artifacts.sidecar(refs[0])
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from memory.artifacts import Artifacts
 from models.artifact import ArtifactRef
+from models.editing import _exactly, made_steps  # pyright: ignore[reportPrivateUsage]
 from models.executor import LocalExecutor
 from models.generate_image import GenerateImage
 from models.painting import ROWS, Painter, batching
@@ -85,6 +86,40 @@ def test_batches_are_exact_where_the_loader_says_so(tiny_flux: Path, artifacts: 
     alone = paint(replace(painter, rows=1), artifacts, *requests)
     assert paint(painter, artifacts, *requests) == alone
     assert paint(replace(painter, rows=3), artifacts, *requests[::-1]) == alone[::-1]
+
+
+def test_edits_do_not_depend_on_their_batch_mates(tiny_flux: Path, artifacts: Artifacts) -> None:
+    painter = batching(GenerateImage().load(str(tiny_flux), "cpu"))
+    bases = paint(painter, artifacts, *(ask(tiny_flux, index) for index in range(3)))
+    edits = [
+        ask(tiny_flux, index, seed=9, steps=4, guidance=2.5, edit_of=base, strength=0.5)
+        for index, base in enumerate(bases)
+    ]
+    alone = [paint(painter, artifacts, edit)[0] for edit in edits]
+    assert len({*alone, *bases}) == 6
+    assert paint(painter, artifacts, *edits[::-1]) == alone[::-1]
+    kinds = {GenerateImage().batch_key(request) for request in (*edits, ask(tiny_flux, 0))}
+    assert len(kinds) == 4, "a pipeline's pictures are painted one at a time"
+
+
+def test_a_strength_that_makes_no_step_and_one_without_a_picture_are_refused(
+    painter: Painter, tiny_flux: Path, artifacts: Artifacts
+) -> None:
+    [base] = paint(painter, artifacts, ask(tiny_flux))
+    with pytest.raises(ToolError, match=r"would make none of its 3 steps with strength=0.1: ask for more"):
+        paint(painter, artifacts, ask(tiny_flux, edit_of=base, strength=0.1))
+    with pytest.raises(ValidationError, match=r"strength=0.5 says how much .* name one by edit_of"):
+        ask(tiny_flux, strength=0.5)
+    with pytest.raises(ToolError, match="no picture is stored under 000"):
+        paint(painter, artifacts, ask(tiny_flux, edit_of=ArtifactRef(sha256="0" * 64)))
+
+
+def test_a_picture_of_another_size_is_brought_to_the_painters(
+    painter: Painter, tiny_flux: Path, artifacts: Artifacts
+) -> None:
+    [base] = paint(painter, artifacts, ask(tiny_flux, width=48))
+    [same] = paint(painter, artifacts, ask(tiny_flux, edit_of=base, strength=0.5))
+    assert (base.width, same.width, same.height) == (48, 32, 32)
 
 
 def test_seed_prompt_steps_guidance_and_size_each_change_the_picture(
@@ -223,3 +258,11 @@ async def test_an_unknown_backend_is_refused_before_it_queues(artifacts: Artifac
         with pytest.raises(ToolError, match="no backend is called 'midjourney'; known: embedded"):
             await executor.submit("generate_image", GenerateRequest(prompt="a", backend="midjourney", seed=0))
         assert executor.stats()["generate_image"].calls == 0
+
+
+def test_a_strength_is_whole_steps_however_diffusers_rounds() -> None:
+    for steps in (1, 2, 3, 4, 8, 10, 12, 16, 20, 24, 28, 30, 40):
+        for made in range(1, steps + 1):
+            strength = _exactly(made, steps)
+            assert int(min(steps * strength, steps)) == made == steps - int(max(steps - steps * strength, 0))
+    assert made_steps(22, _exactly(15, 22)) == 15, "no number times 22 is 15: one step less or more is made"

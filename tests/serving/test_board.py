@@ -3,10 +3,21 @@ import io
 from rich.console import Console
 
 from agents.evidence import Error, Rating, Span
-from graphs.events import Degraded, Ended, ErrorSeen, Painted, Painting, Rated, Recalled, Started, Stepped
+from graphs.events import (
+    Degraded,
+    Ended,
+    ErrorSeen,
+    Painted,
+    Painting,
+    Rated,
+    Recalled,
+    Started,
+    Stepped,
+    TouchedUp,
+)
 from models.artifact import ArtifactRef
 from serving.board import Board
-from serving.terminal import draw, watch
+from serving.terminal import describe, draw, watch
 
 PICTURE = ArtifactRef(sha256="0" * 64, seed=1)
 
@@ -34,6 +45,7 @@ EVENTS = [
     Rated(candidate="c1", picture=PICTURE, rating=_rating(5), arm=0, incumbent=True, round=1),
     ErrorSeen(error=_error("fixed"), round=1),
     Degraded(node="caption", reason="no answer"),
+    TouchedUp(things=("a red cube",), picture=PICTURE, rating=_rating(4.9), kept=True, at=4.5, round=1),
     Ended(
         status="satisfied", final_prompt="a cube that is red", picture=PICTURE, rating=_rating(5),
         explanation="done", at=5.0, round=1,
@@ -89,3 +101,13 @@ def test_a_terminal_gets_a_live_view():
             tell(event)
     assert "a cube that is red" in out.getvalue()
     assert "\x1b" in out.getvalue()
+
+
+def test_what_became_of_touching_up_is_said_in_one_line():
+    done = TouchedUp(things=("a red cube", "a cone"), picture=PICTURE, rating=_rating(4.9), kept=True)
+    assert describe(done) == "touched up a red cube, a cone: rated 4.90"
+    left_out = done.model_copy(update={"kept": False, "rating": _rating(3)})
+    assert (
+        describe(left_out) == "touched up a red cube, a cone: left out, since it no longer satisfies (3.00)"
+    )
+    assert describe(TouchedUp(reason="no thing in it is small")) == "not touched up: no thing in it is small"

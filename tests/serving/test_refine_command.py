@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from memory.ledger import Ledger
 from serving.home import DataFolder
@@ -17,8 +19,8 @@ from tests.agents.reading.server import Endpoint, chat, serving
 ROOT = Path(__file__).parents[2]
 
 KEYS = [
-    "run_id", "status", "prompt", "final_prompt", "rating", "pictures", "minds", "seconds", "artifact",
-    "sheet", "errors", "explanation",
+    "run_id", "status", "prompt", "final_prompt", "rating", "pictures", "minds", "seconds", "touched_up",
+    "artifact", "sheet", "errors", "explanation",
 ]  # fmt: skip
 FILES = {"final.png", "original.png", "sheet.png", "run.jsonl", "explanation.txt"}
 
@@ -30,7 +32,7 @@ def test_refine_resume_replay_and_generate_agree(maulstick, tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(done.stdout)
     assert list(result) == KEYS
-    assert result["rating"]["final"] >= result["rating"]["original"]
+    assert result["touched_up"] or result["rating"]["final"] >= result["rating"]["original"]
     assert result["pictures"] <= 4
     assert {path.name for path in out.iterdir()} == FILES
     final = Path(result["artifact"]["path"]).read_bytes()
@@ -59,6 +61,25 @@ def test_refine_resume_replay_and_generate_agree(maulstick, tmp_path: Path):
     assert written == ["0-sketch1.png", "0-sketch2.png", "0.png", "1-sketch1.png", "1-sketch2.png", "1.png"]
     homeless = maulstick("generate", "a red cube", "--sketches", "2")
     assert homeless.returncode == 2 and "name it with --out" in homeless.stderr
+
+
+@pytest.mark.timeout(300)
+def test_small_things_are_touched_up_unless_told_otherwise(maulstick, tmp_path: Path):
+    prompt = "a photo of a red cube left of a blue sphere"
+    results = {}
+    for name, flags in (("touched", ()), ("plain", ("--no-touch-up",))):
+        done = maulstick("refine", prompt, "--images", "12", "--json", "--out", str(tmp_path / name), *flags)
+        assert (done.returncode, done.stderr) == (0, "")
+        results[name] = json.loads(done.stdout)
+    touched, plain = results["touched"], results["plain"]
+    assert touched["status"] == plain["status"] == "satisfied"
+    assert touched["touched_up"] and not plain["touched_up"]
+    assert touched["pictures"] == plain["pictures"] and touched["rating"]["final"] >= 4.9
+    pictures = [np.asarray(Image.open(tmp_path / name / "final.png"), float) for name in results]
+    off = np.abs(pictures[0] - pictures[1]).max(-1)
+    assert off.max() > 20 and (off < 2).mean() > 0.4, "things are painted anew, their room is not"
+    assert (tmp_path / "touched" / "original.png").exists()
+    assert "from close up" in touched["explanation"] and "from close up" not in plain["explanation"]
 
 
 @pytest.mark.timeout(200)

@@ -108,6 +108,24 @@ def test_a_first_picture_that_is_the_best_is_shown_once(tmp_path: Path) -> None:
     assert left == 0 and right < 1.2 * SIDE
 
 
+def test_what_was_touched_up_stands_for_the_best(tmp_path: Path) -> None:
+    store = Artifacts(tmp_path)
+    state = make_state(store).model_copy(update={"touched": see(store, 9, 2, 4.9)})
+    head = draw_comparison(state, store, 1328)
+    left, _, right, _ = find_gold(head)
+    assert left > SIDE and right - left < 1.2 * SIDE
+    touched = (360 - 256, 90, 20)
+    assert head.getpixel((left + SIDE // 2, SIDE // 2)) == touched
+    # The first picture was the best: it stands beside what it became.
+    original = Candidate(id=ORIGINAL, prompt=PROMPT, views=(see(store, 1, 0, 4.9),))
+    first = state.model_copy(update={"candidates": {ORIGINAL: original}})
+    head = draw_comparison(first, store, 1328)
+    left, _, right, _ = find_gold(head)
+    assert left > SIDE and head.getpixel((SIDE // 2, SIDE // 2)) == (40, 90, 180)
+    assert head.getpixel((left + SIDE // 2, SIDE // 2)) == touched
+    assert find_gold(draw_sheet(first, store))[0] > SIDE
+
+
 def test_tells_how_many_faults_it_has_no_room_for() -> None:
     lines = list_faults([f"fault {n}" for n in range(5)], 3, 12, 200, 2)
     assert lines == ["· fault 0", "· fault 1", "· fault 2", "· and 2 more"]

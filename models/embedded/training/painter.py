@@ -26,6 +26,7 @@ from models.embedded.painter import (
     build_tokenizer,
     build_transformer,
     count_tokens,
+    encode_exactly,
     image_ids,
     load_painter,
 )
@@ -292,6 +293,7 @@ def save_painter(pipeline: FluxPipeline, folder: Path) -> Path:
     """Write the pipeline in fp16, large parts in shards."""
     for part in (pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2, pipeline.vae):
         part.to(torch.float16)
+    encode_exactly(pipeline.vae)
     pipeline.vae.register_to_config(_name_or_path="")  # a path of the machine that trained it
     pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD_BYTES)
     return folder

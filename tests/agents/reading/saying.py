@@ -139,6 +139,12 @@ SAYING: dict[str, Any] = {
     "check_caption": _check_caption,
     "answer": _answer,
     "rate": _rate,
+    "point_out": lambda request, reply: {
+        "things": [
+            {"words": thing.words, **dict(zip(("left", "top", "right", "bottom"), thing.box, strict=True))}
+            for thing in reply.things
+        ]
+    },
     "integrate": _integrate,
     "locate": _locate,
     "propose": _propose,

@@ -18,6 +18,7 @@ from agents.evidence import Answer, Error, Sentence, Span, apply_edits
 from agents.integrate import INTEGRATE, IntegrateRequest
 from agents.locate import LOCATE, LocateRequest
 from agents.patterns import load_patterns
+from agents.point_out import POINT_OUT, PointOutRequest
 from agents.propose import PROPOSE, PatternChoice, Proposals, ProposeRequest
 from agents.question import QUESTION, QuestionRequest
 from agents.rate import RATE, RateRequest
@@ -108,6 +109,9 @@ async def test_a_whole_look_survives_the_words(mind: EmbeddedMind, executor: Tru
         assert {(e.kind, e.target) for e in merged.errors} == {(e.kind, e.target) for e in errors.errors}
         rating = RateRequest(prompt=prompt, questions=original, answers=answers.answers, errors=merged.errors)
         assert roundtrip("rate", rating, await ask(RATE, rating, picture)).mean <= 5
+        pointing = PointOutRequest(prompt=prompt, questions=original)
+        things = await ask(POINT_OUT, pointing, picture)
+        assert roundtrip("point_out", pointing, things) == things
         if merged.errors:
             found += 1
             await check_search(mind, prompt, taken.sentences, merged.errors)
@@ -344,3 +348,12 @@ def test_what_is_no_json_object_is_refused(said: str) -> None:
 def test_any_text_is_read_or_refused(said: str) -> None:
     with suppress(ValueError):
         assert isinstance(find_object(said), dict)
+
+
+def test_a_box_without_inside_is_sent_back() -> None:
+    request = PointOutRequest(prompt="a red cube", questions=())
+    thing = {"words": "a red cube", "left": 0.5, "top": 0.1, "right": 0.5, "bottom": 0.4}
+    with pytest.raises(Misunderstood, match="the box of 'a red cube' is empty"):
+        understand("point_out", request, {"things": [thing]})
+    with pytest.raises(Misunderstood, match="the name of a thing is empty"):
+        understand("point_out", request, {"things": [{**thing, "words": " ", "right": 0.6}]})

@@ -4,11 +4,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 
 from diorama.draws import TRAINING_FAMILIES, draw_graph
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import STYLES, lexicon, say, words
-from models.embedded.painter import build_tokenizer, load_painter
+from models.backends import WEIGHTS
+from models.embedded.painter import build_tokenizer, encode, load_painter
 from models.embedded.profiles import TEXT_TOKENS
 
 
@@ -33,3 +35,11 @@ def test_prompts_are_padded_to_one_length() -> None:
 def test_a_missing_painter_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="maulstick doctor"):
         load_painter(tmp_path)
+
+
+def test_stock_pipelines_encode_what_was_trained() -> None:
+    autoencoder = load_painter(WEIGHTS / "painter").vae
+    picture = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        drawn = autoencoder.encode(picture).latent_dist.sample(torch.Generator().manual_seed(2))
+        assert torch.allclose(drawn, encode(autoencoder, picture), atol=1e-4)

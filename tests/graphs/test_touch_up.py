@@ -1,0 +1,120 @@
+"""A picture that satisfies is touched up where that was asked for, if it satisfies after that too."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from graphs.context import Studio
+from graphs.events import Degraded, Event, Stepped, TouchedUp
+from graphs.request import Budget, RefineRequest
+from graphs.run import Home, load_state, refine, replay
+from memory.artifacts import Artifacts
+from models.artifact import ArtifactRef
+from models.perception import Perception
+from tests.graphs.conftest import TruthfulCritic, open_studio
+from tests.graphs.test_refine import HARD, Sometimes
+
+SMALL = "a photo of two blue spheres and a red cube"
+
+
+def request(prompt: str = SMALL, pictures: int = 24, **changes: Any) -> RefineRequest:
+    return RefineRequest(prompt=prompt, budget=Budget(pictures=pictures), **changes)
+
+
+def find(events: list[Event]) -> list[TouchedUp]:
+    return [event for event in events if isinstance(event, TouchedUp)]
+
+
+def pixels(studio: Studio, ref: ArtifactRef | None) -> np.ndarray[Any, Any]:
+    assert ref is not None
+    return np.asarray(studio.artifacts.load_image(ref), float)
+
+
+async def test_the_best_picture_is_replaced_by_the_one_touched_up(studio: Studio, home: Home) -> None:
+    still = replace(studio, learning=False, episodes=None, posterior=None, seeds=None)
+    plain = await refine(request(), still, home)
+    assert plain.status == "satisfied" and plain.found_picture is None
+    events: list[Event] = []
+    result = await refine(request(touch_up=True), still, home, events.append, run_id="touched")
+    [touched] = find(events)
+    assert touched.kept and touched.picture == result.picture
+    assert sorted(touched.things) == ["a blue sphere", "a blue sphere", "a red cube"]
+    assert result.found_picture == plain.picture != result.picture
+    assert result.pictures == plain.pictures, "it is no further picture of the search"
+    assert result.mind_calls == plain.mind_calls + 3, "point_out, answer, rate"
+    assert result.final_rating == touched.rating and result.final_rating is not None
+    assert (
+        result.explanation
+        == f"{plain.explanation} At last its small things were painted once more, from close up."
+    )
+    # This painter leaves close-ups as they are, so only edges are softer.
+    off = np.abs(pixels(studio, result.picture) - pixels(studio, result.found_picture))
+    assert 0 < off.mean() < 6
+    state = await load_state("touched", home)
+    assert state.touched is not None and state.touched.picture == result.picture
+    assert [view.picture for _, view in state.views] and result.picture not in [
+        v.picture for _, v in state.views
+    ]
+    again = await replay("touched", still, home)
+    assert (again.picture, again.found_picture) == (result.picture, result.found_picture)
+
+
+async def test_where_every_pixel_comes_from_is_told(studio: Studio, home: Home) -> None:
+    result = await refine(request(touch_up=True), studio, home)
+    assert result.picture is not None and result.found_picture is not None
+    assert isinstance(studio.artifacts, Artifacts)
+    [told] = studio.artifacts.sidecar(result.picture)["provenances"]  # pyright: ignore
+    assert (told["tool"], told["edit_of"]) == ("touch_up", result.found_picture.sha256)
+    assert len(told["things"]) == 3
+
+
+class Strict(TruthfulCritic):
+    """Sees another colour in whatever was touched up."""
+
+    def know(self, artifacts: Artifacts, picture: ArtifactRef) -> Perception:
+        seen = super().know(artifacts, picture)
+        if "perception" in artifacts.sidecar(picture)["provenances"][0]:  # pyright: ignore
+            return seen
+        things = tuple(thing.model_copy(update={"colour": "green"}) for thing in seen.things)
+        return seen.model_copy(update={"things": things})
+
+
+async def test_what_no_longer_satisfies_is_left_out(home: Home) -> None:
+    studio = open_studio(home, critic=Strict())
+    events: list[Event] = []
+    result = await refine(request(touch_up=True), studio, home, events.append)
+    [touched] = find(events)
+    assert not touched.kept and touched.picture is not None and touched.picture != result.picture
+    assert (result.status, result.found_picture) == ("satisfied", None)
+    assert "close up" not in result.explanation
+    assert result.final_rating and result.final_rating.mean >= 4.9
+    await studio.executor.close()
+    assert studio.episodes is not None
+    studio.episodes.close()
+
+
+async def test_only_what_satisfies_is_touched_up_and_only_on_request(studio: Studio, home: Home) -> None:
+    for asked in (request(), request(HARD, pictures=1, touch_up=True)):
+        events: list[Event] = []
+        result = await refine(asked, studio, home, events.append)
+        assert result.found_picture is None and not find(events)
+        assert not [event for event in events if isinstance(event, Stepped) and event.node == "touch_up"]
+
+
+async def test_without_anyone_to_point_things_out_the_picture_stays(studio: Studio, home: Home) -> None:
+    blind = replace(studio, mind=Sometimes(studio.mind, "point_out"))
+    events: list[Event] = []
+    result = await refine(request(touch_up=True), blind, home, events.append)
+    assert (result.status, result.found_picture) == ("satisfied", None) and result.picture
+    [degraded] = [event for event in events if isinstance(event, Degraded)]
+    assert degraded.node == "touch_up" and "the picture stays as it was found" in degraded.reason
+    assert result.notes == (f"touch_up, round {degraded.round}: {degraded.reason}",)
+
+
+async def test_what_is_large_is_left_alone_and_that_is_said(studio: Studio, home: Home) -> None:
+    events: list[Event] = []
+    result = await refine(request("a photo of a large cube", touch_up=True), studio, home, events.append)
+    [touched] = find(events)
+    assert touched.reason == "no thing in it is small" and touched.picture is None
+    assert result.found_picture is None and result.notes == ()
