@@ -42,6 +42,7 @@ async def test_roles_and_groups_get_their_minds_each_once(tmp_path: Path) -> Non
         "caption": "local:a",
         "check_caption": "local:a",
         "answer": "local:a",
+        "point_out": "local:a",
         "rate": "local:b",
         "propose": "embedded",
     }
