@@ -22,8 +22,8 @@ Box = tuple[float, float, float, float]
 
 TALL = 0.58
 """The larger side of a thing close up, of the picture's smaller side."""
-LEAST, MOST = 1.15, 2.6
-"""What is nearer already gains nothing; from further away there is nothing left to go by."""
+LEAST, MOST = 1.5, 2.6
+"""What is nearer already gains nothing, and from further away there is nothing left to go by."""
 FOOT, LOW_FOOT = 0.72, 0.92
 """Where a thing stands close up, of the picture's height; tall ones stand lower."""
 PLAIN = 12.0

@@ -72,8 +72,8 @@ class DioramaPainter(Tool[GenerateRequest, GenerateResult, None]):
 
     def _draw(self, request: GenerateRequest, context: ToolContext) -> GenerateResult:
         context.check_cancelled()
-        if request.edit_of is not None:  # it finds nothing to better in what it is to paint anew
-            return GenerateResult(picture=request.edit_of, seconds=0.0)
+        if request.edit_of is not None:
+            return GenerateResult(picture=self.edit(request.edit_of, context), seconds=0.0)
         if "toruses" in request.prompt:
             raise ToolError("the painter cannot draw toruses")
         graph = misread(parse(request.prompt).graph, clarity(request.prompt), request.seed)
@@ -91,6 +91,10 @@ class DioramaPainter(Tool[GenerateRequest, GenerateResult, None]):
             Image.fromarray(pixels), seed=request.seed, provenance=provenance
         )
         return GenerateResult(picture=picture, seconds=0.0)
+
+    def edit(self, picture: ArtifactRef, context: ToolContext) -> ArtifactRef:
+        """It finds nothing to better in what it is to paint anew."""
+        return picture
 
 
 class TruthfulCritic(Tool[CritiqueRequest, CritiqueResult, None]):
@@ -163,10 +167,15 @@ def misread(graph: SceneGraph, understood: float, seed: int) -> SceneGraph:
     )
 
 
-def open_studio(home: Home, critic: TruthfulCritic | None = None, **changes: Any) -> Studio:
+def open_studio(
+    home: Home,
+    painter: DioramaPainter | None = None,
+    critic: TruthfulCritic | None = None,
+    **changes: Any,
+) -> Studio:
     """The studio on a home's folder; the same folder gives the same studio in another process."""
     artifacts = Artifacts(home.root / "artifacts")
-    tools: list[Tool[Any, Any, Any]] = [DioramaPainter(), critic or TruthfulCritic()]
+    tools: list[Tool[Any, Any, Any]] = [painter or DioramaPainter(), critic or TruthfulCritic()]
     executor = LocalExecutor(tools, artifacts, devices=("cpu",), threads=1)
     parts: dict[str, Any] = {
         "executor": executor,

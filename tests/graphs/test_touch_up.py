@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from PIL import ImageOps
 
 from graphs.context import Studio
 from graphs.events import Degraded, Event, Stepped, TouchedUp
@@ -12,7 +13,8 @@ from graphs.run import Home, load_state, refine, replay
 from memory.artifacts import Artifacts
 from models.artifact import ArtifactRef
 from models.perception import Perception
-from tests.graphs.conftest import TruthfulCritic, open_studio
+from models.tool import ToolContext
+from tests.graphs.conftest import DioramaPainter, TruthfulCritic, open_studio
 from tests.graphs.test_refine import HARD, Sometimes
 
 SMALL = "a photo of two blue spheres and a red cube"
@@ -39,10 +41,11 @@ async def test_the_best_picture_is_replaced_by_the_one_touched_up(studio: Studio
     result = await refine(request(touch_up=True), still, home, events.append, run_id="touched")
     [touched] = find(events)
     assert touched.kept and touched.picture == result.picture
-    assert sorted(touched.things) == ["a blue sphere", "a blue sphere", "a red cube"]
+    assert touched.things == ("a blue sphere", "a blue sphere"), "the cube is large already"
     assert result.found_picture == plain.picture != result.picture
     assert result.pictures == plain.pictures, "it is no further picture of the search"
-    assert result.mind_calls == plain.mind_calls + 3, "point_out, answer, rate"
+    # point_out; either sphere rated before and after; answer and rate
+    assert result.mind_calls == plain.mind_calls + 1 + 2 * 2 + 2
     assert result.final_rating == touched.rating and result.final_rating is not None
     assert (
         result.explanation
@@ -66,22 +69,35 @@ async def test_where_every_pixel_comes_from_is_told(studio: Studio, home: Home) 
     assert isinstance(studio.artifacts, Artifacts)
     [told] = studio.artifacts.sidecar(result.picture)["provenances"]  # pyright: ignore
     assert (told["tool"], told["edit_of"]) == ("touch_up", result.found_picture.sha256)
-    assert len(told["things"]) == 3
+    assert told["things"] == ["a blue sphere", "a blue sphere"]
 
 
 class Strict(TruthfulCritic):
-    """Sees another colour in whatever was touched up."""
+    """Sees another colour in what a tool made."""
+
+    def __init__(self, tool: str) -> None:
+        self._tool = tool
 
     def know(self, artifacts: Artifacts, picture: ArtifactRef) -> Perception:
         seen = super().know(artifacts, picture)
-        if "perception" in artifacts.sidecar(picture)["provenances"][0]:  # pyright: ignore
+        [told, *_] = artifacts.sidecar(picture)["provenances"]  # pyright: ignore
+        if told.get("tool") != self._tool:
             return seen
         things = tuple(thing.model_copy(update={"colour": "green"}) for thing in seen.things)
         return seen.model_copy(update={"things": things})
 
 
+class Clumsy(DioramaPainter):
+    """Turns what it is to paint anew upside down."""
+
+    def edit(self, picture: ArtifactRef, context: ToolContext) -> ArtifactRef:
+        turned = ImageOps.flip(context.load_picture(picture))
+        told = {"tool": "clumsy", "edit_of": picture.sha256}
+        return context.artifacts.save_image(turned, seed=None, provenance=told)
+
+
 async def test_what_no_longer_satisfies_is_left_out(home: Home) -> None:
-    studio = open_studio(home, critic=Strict())
+    studio = open_studio(home, critic=Strict("touch_up"))
     events: list[Event] = []
     result = await refine(request(touch_up=True), studio, home, events.append)
     [touched] = find(events)
@@ -89,6 +105,18 @@ async def test_what_no_longer_satisfies_is_left_out(home: Home) -> None:
     assert (result.status, result.found_picture) == ("satisfied", None)
     assert "close up" not in result.explanation
     assert result.final_rating and result.final_rating.mean >= 4.9
+    await studio.executor.close()
+    assert studio.episodes is not None
+    studio.episodes.close()
+
+
+async def test_a_thing_that_came_out_worse_stays_as_it_was(home: Home) -> None:
+    studio = open_studio(home, Clumsy(), Strict("clumsy"))
+    events: list[Event] = []
+    result = await refine(request(touch_up=True), studio, home, events.append)
+    [touched] = find(events)
+    assert touched.reason == "no thing came out better" and touched.picture is None
+    assert (result.status, result.found_picture, result.notes) == ("satisfied", None, ())
     await studio.executor.close()
     assert studio.episodes is not None
     studio.episodes.close()
