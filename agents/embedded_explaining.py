@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from agents.embedded_claims import NOTHING_ELSE
 from agents.evidence import Error
 from agents.explain import ExplainRequest, Explanation
-from agents.patterns import load_patterns
 from diorama.telling import join
 
 _ENDS = {
@@ -29,26 +28,21 @@ def explain(request: ExplainRequest) -> Explanation:
 def _say_start(request: ExplainRequest) -> str:
     if not request.errors:
         return "The first picture already showed what you asked for."
-    return f"In the first pictures {_name(request.errors)}."
+    return f"At first {_name(request.errors)}."
 
 
 def _say_change(request: ExplainRequest) -> str:
     if request.final_prompt == request.prompt:
         return "Your own words turned out to work best and were kept." if request.errors else ""
-    summaries = {pattern.name: pattern.summary for pattern in load_patterns()}
-    used = dict.fromkeys(
-        summaries.get(edit.pattern, edit.pattern.replace("_", " ")) for edit in request.edits
-    )
-    how = f" ({join([summary.rstrip('.').lower() for summary in used])})" if used else ""
-    return f"What worked best was to say it as “{request.final_prompt}”{how}."
+    return f"It came out best when it was said as “{request.final_prompt}”."
 
 
 def _say_gain(request: ExplainRequest) -> str:
     before, after = request.original.mean, request.final.mean
     pictures = f"{request.pictures} picture{'' if request.pictures == 1 else 's'}"
     if after > before:
-        return f"Over {pictures} the rating went from {before:.1f} to {after:.1f} out of 5."
-    return f"After {pictures} the rating is {after:.1f} out of 5."
+        return f"In {pictures} the match with your words went from {before:.2f} to {after:.2f} of 5."
+    return f"After {pictures} the match with your words is {after:.2f} of 5."
 
 
 def _say_rest(request: ExplainRequest) -> str:

@@ -58,7 +58,7 @@ async def explain(state: RefineState, runtime: Runtime[Studio]) -> dict[str, Any
 def _tell_touch_up(state: RefineState) -> str:
     if state.touched is None:
         return ""
-    return " At last its small things were painted once more, from close up."
+    return " Finally, small things in it were painted again close up."
 
 
 def chain_of_edits(state: RefineState, candidate: Candidate) -> tuple[Edit, ...]:

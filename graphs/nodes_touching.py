@@ -1,6 +1,7 @@
 """The node that paints the things of a picture that is right once more, from close up: touch_up."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from graphs.policy import is_satisfying
 from graphs.seeds import derive_seed
 from graphs.state import RefineState, View
 from models.artifact import ArtifactRef, ArtifactStore
+from models.backends import resolve
 from models.close_ups import CloseUp, NotPlain, put_back, take_close_ups
 from models.picture_request import GenerateRequest
 
@@ -55,8 +57,9 @@ async def touch_up(state: RefineState, runtime: Runtime[Studio]) -> Update:
     found = await asyncio.to_thread(runtime.context.artifacts.load_image, view.picture)
     try:
         near = await asyncio.to_thread(_take_small, found, things)
+        near = [(thing, close_up) for thing, close_up in near if _gains(thing, state.request.backend)]
         if not near:
-            raise NotPlain("no thing in it is small")
+            raise NotPlain("no thing in it is small and gains from being painted close up")
         better = await _paint_near(state, view, near, runtime, tally)
         if not better:
             raise NotPlain("no thing came out better")
@@ -77,6 +80,12 @@ async def touch_up(state: RefineState, runtime: Runtime[Studio]) -> Update:
 def _take_small(found: Image.Image, things: Sequence[Thing]) -> list[tuple[Thing, CloseUp]]:
     close_ups = take_close_ups(found, [thing.box for thing in things])
     return [(thing, near) for thing, near in zip(things, close_ups, strict=True) if near is not None]
+
+
+def _gains(thing: Thing, backend: str) -> bool:
+    """Whether the backend's card does not say that such a thing comes out no better."""
+    names = resolve(backend).gains_near
+    return names is None or any(re.search(rf"\b{re.escape(name)}\b", thing.words) for name in names)
 
 
 async def _paint_near(

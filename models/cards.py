@@ -38,6 +38,9 @@ class Defaults(_Part):
     """Whether a word that the tokenizer does not know is refused instead of painted as something else."""
     vocabulary: str | None = None
     """The diorama's (sub-)vocabulary that an embedded painter was taught."""
+    gains_near: tuple[str, ...] | None = None
+    """The names of things that come out better when they are painted once more from close up; None: any may
+    (`python -m benchmarks.close_ups`)."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads to paint with, where pixels must be the same at any load; None takes the executor's."""
     notes: str = ""

@@ -78,7 +78,7 @@ def _choose(state: RefineState) -> list[_Shown]:
     same, touched = best.number == first.number, state.touched
     if same and touched is None:
         return [_show("the first picture, and the best", first, wins=True)]
-    label = "the best: the same" if same else f"the best, picture {best.number}"
+    label = "the first picture" if same else f"the best, picture {best.number}"
     label += ", touched up" if touched else ""
     return [_show("the first picture", first, wins=False), _show(label, touched or best, wins=True)]
 
@@ -92,12 +92,15 @@ def _tell(state: RefineState, width: int) -> list[_Text]:
     """The change of the rating, the words that made it, the explanation and the figures."""
     best = state.incumbent
     count = len(state.views)
-    figures = f"{state.status} · {count} picture{'' if count == 1 else 's'} · seed {state.request.seed}"
+    spent = f"{count} picture{'' if count == 1 else 's'} · seed {state.request.seed}"
+    figures = f"match with the prompt · {state.status} · {spent}"
     told = [_Text([figures], ink.FADED, 15)]
     if best is not None:
         change = _Text([_tell_rating(state.views[0][1], best[1], state.touched or best[1])], ink.INK, 34)
-        words = _Text(ink.wrap(f"“{best[0].prompt}”", 20, width, 5), ink.GOLD_INK, 20)
-        told = [change, *told, words]
+        told.insert(0, change)
+        if best[0].prompt != state.request.prompt:
+            words = f"painted as “{best[0].prompt}”"
+            told.append(_Text(ink.wrap(words, 20, width, 5), ink.GOLD_INK, 20))
     if state.explanation:
         told.append(_Text(ink.wrap(state.explanation, 16, width, 12), ink.INK, 16))
     return told
@@ -107,10 +110,10 @@ def _tell_rating(first: View, best: View, shown: View) -> str:
     """From the first picture to the one that is shown, where another was found that is better."""
     if shown.rating is None:
         return "not rated"
-    now = f"{shown.rating.mean:.1f} of 5"
+    now = f"{shown.rating.mean:.2f} of 5"
     if first.rating is None or first.number == best.number:
         return now
-    return f"{first.rating.mean:.1f} to {now}"
+    return f"{first.rating.mean:.2f} to {now}"
 
 
 def _draw_shown(band: Image.Image, left: int, tall: int, card: _Shown, artifacts: ArtifactStore) -> None:

@@ -238,7 +238,7 @@ async def test_an_explanation_tells_the_story(mind: EmbeddedMind) -> None:
         "“a red cube”",
         "“a photo of a red cube”",
         "9 pictures",
-        "4.0 to 5.0",
+        "4.00 to 5.00",
         "Nothing is wrong any more",
     ):
         assert part in text

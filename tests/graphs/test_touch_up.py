@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import ImageOps
 
 from graphs.context import Studio
@@ -12,6 +13,7 @@ from graphs.request import Budget, RefineRequest
 from graphs.run import Home, load_state, refine, replay
 from memory.artifacts import Artifacts
 from models.artifact import ArtifactRef
+from models.backends import EMBEDDED
 from models.perception import Perception
 from models.tool import ToolContext
 from tests.graphs.conftest import DioramaPainter, TruthfulCritic, open_studio
@@ -48,8 +50,7 @@ async def test_the_best_picture_is_replaced_by_the_one_touched_up(studio: Studio
     assert result.mind_calls == plain.mind_calls + 1 + 2 * 2 + 2
     assert result.final_rating == touched.rating and result.final_rating is not None
     assert (
-        result.explanation
-        == f"{plain.explanation} At last its small things were painted once more, from close up."
+        result.explanation == f"{plain.explanation} Finally, small things in it were painted again close up."
     )
     # This painter leaves close-ups as they are, so only edges are softer.
     off = np.abs(pixels(studio, result.picture) - pixels(studio, result.found_picture))
@@ -122,6 +123,19 @@ async def test_a_thing_that_came_out_worse_stays_as_it_was(home: Home) -> None:
     studio.episodes.close()
 
 
+async def test_only_what_the_backend_paints_better_close_up_is_touched_up(
+    studio: Studio, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = "a photo of two blue spheres and a small red cone"
+    for names, wanted in ((("cone", "cube"), {"a small red cone", "a red cone"}), (("spheres",), set[str]())):
+        card = EMBEDDED.model_copy(update={"gains_near": names})
+        monkeypatch.setattr("graphs.nodes_touching.resolve", lambda backend, card=card: card)
+        events: list[Event] = []
+        await refine(request(prompt, touch_up=True), studio, home, events.append)
+        [touched] = find(events)
+        assert set(touched.things) <= wanted and bool(touched.things) == bool(wanted)
+
+
 async def test_only_what_satisfies_is_touched_up_and_only_on_request(studio: Studio, home: Home) -> None:
     for asked in (request(), request(HARD, pictures=1, touch_up=True)):
         events: list[Event] = []
@@ -144,5 +158,6 @@ async def test_what_is_large_is_left_alone_and_that_is_said(studio: Studio, home
     events: list[Event] = []
     result = await refine(request("a photo of a large cube", touch_up=True), studio, home, events.append)
     [touched] = find(events)
-    assert touched.reason == "no thing in it is small" and touched.picture is None
+    assert touched.picture is None
+    assert touched.reason == "no thing in it is small and gains from being painted close up"
     assert result.found_picture is None and result.notes == ()

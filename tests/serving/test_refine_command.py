@@ -79,7 +79,7 @@ def test_small_things_are_touched_up_unless_told_otherwise(maulstick, tmp_path: 
     off = np.abs(pictures[0] - pictures[1]).max(-1)
     assert off.max() > 20 and (off < 2).mean() > 0.4, "things are painted anew, their room is not"
     assert (tmp_path / "touched" / "original.png").exists()
-    assert "from close up" in touched["explanation"] and "from close up" not in plain["explanation"]
+    assert "again close up" in touched["explanation"] and "again close up" not in plain["explanation"]
 
 
 @pytest.mark.timeout(200)
