@@ -183,11 +183,22 @@ def test_painter_learns_and_stock_diffusers_paints_with_it(
     assert (pictures[0] == pictures[1]).all()
 
 
-def test_painter_goes_on_from_another(tiny_autoencoder: Path, tmp_path: Path) -> None:
+def test_painter_goes_on_from_another(
+    tiny_autoencoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vae = tiny_autoencoder / "autoencoder"
     first = painter.train("tiny", tmp_path / "first", autoencoder=vae, steps=30)
+    apart: list[bool] = []
+    velocity = painter.PainterTraining.velocity
+
+    def watch(network: painter.PainterTraining, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        apart.append(network.apart)
+        return velocity(network, *given)
+
+    monkeypatch.setattr(painter.PainterTraining, "velocity", watch)
     painter.train("tiny", tmp_path / "second", autoencoder=vae, steps=2, start=first)
     painter.train("tiny", tmp_path / "fresh", autoencoder=vae, steps=2)
+    assert apart == [True, True, False, False], "a head that begins anew teaches a good painter nothing"
     assert not (tmp_path / "second" / "text").exists()
     second, fresh = (losses(tmp_path / name, "velocity")[0] for name in ("second", "fresh"))
     assert second < fresh
