@@ -65,10 +65,10 @@ def test_refine_resume_replay_and_generate_agree(maulstick, tmp_path: Path):
 
 @pytest.mark.timeout(300)
 def test_small_things_are_touched_up_unless_told_otherwise(maulstick, tmp_path: Path):
-    prompt = "a photo of a red cube left of a blue sphere"
+    prompt = ("a photo of a purple elephant left of two red cars", "--seed", "1", "--images", "12")
     results = {}
     for name, flags in (("touched", ()), ("plain", ("--no-touch-up",))):
-        done = maulstick("refine", prompt, "--images", "12", "--json", "--out", str(tmp_path / name), *flags)
+        done = maulstick("refine", *prompt, "--json", "--out", str(tmp_path / name), *flags)
         assert (done.returncode, done.stderr) == (0, "")
         results[name] = json.loads(done.stdout)
     touched, plain = results["touched"], results["plain"]
