@@ -8,6 +8,7 @@ from diorama.graph import Group
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import say_group
 from models.perception import DetectedThing, Perception
+from models.pixel_perfect_depth.regions import within_picture
 
 
 def point_out(request: PointOutRequest, perception: Perception) -> Things:
@@ -29,15 +30,12 @@ def point_out(request: PointOutRequest, perception: Perception) -> Things:
         for position in members
     ]
     found.sort(key=lambda pair: -pair[0].distance)
-    return Things(things=tuple(Thing(words=_say(group, seen), box=_inside(seen)) for seen, group in found))
+    return Things(
+        things=tuple(Thing(words=_say(group, seen), box=within_picture(seen.box)) for seen, group in found)
+    )
 
 
 def _say(group: Group, seen: DetectedThing) -> str:
     solid = group.shape in load_vocabulary().solids
     colour = group.colour or (seen.colour if solid else None)
     return say_group(Group(shape=group.shape, colour=colour, pattern=group.pattern))
-
-
-def _inside(seen: DetectedThing) -> tuple[float, float, float, float]:
-    left, top, right, bottom = (min(max(side, 0.0), 1.0) for side in seen.box)
-    return left, top, right, bottom

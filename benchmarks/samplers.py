@@ -113,10 +113,35 @@ def place(case: Case, words: Vocabulary, rng: np.random.Generator) -> tuple[Scen
     return None
 
 
+def draw_cases(words: Vocabulary, count: int, seed: int) -> list[tuple[Case, tuple[Scene, Scene]]]:
+    """`count` held-out cases of each family with two scenes that show each, less those without room."""
+    families = available_families(words)
+    drawn = [case for family in families for case in cases("heldout", [family], count, seed, words)]
+    rng = np.random.default_rng(seed)
+    return [(case, scenes) for case in drawn if (scenes := place(case, words, rng)) is not None]
+
+
 def render_all(scenes: Sequence[Scene]) -> Tensor:
     """uint8 (N, 3, 128, 128)."""
     parts = [scenes[start : start + BATCH] for start in range(0, len(scenes), BATCH)]
     return torch.cat([render(part, truth=False).rgb for part in parts])
+
+
+class Real:
+    """Renders as the judge sees them: what the distance of other pictures is measured to."""
+
+    def __init__(self, judge: Perceiver, pictures: Tensor) -> None:
+        self._judge = judge
+        features = read_features(judge, pictures)
+        self._mean, self._spread = features.mean(0), features.std(0) + 1e-6
+        self._features = self._scale(features)
+
+    def distance(self, pictures: Tensor) -> float:
+        """The kernel distance of pictures, uint8 (N, 3, 128, 128), to the renders, times 1,000."""
+        return 1000 * kernel_distance(self._scale(read_features(self._judge, pictures)), self._features)
+
+    def _scale(self, features: Tensor) -> Tensor:
+        return (features - self._mean) / self._spread
 
 
 def compare(folder: Path, ways: Sequence[Way], judge: Path, count: int) -> Table:
@@ -129,21 +154,16 @@ def compare(folder: Path, ways: Sequence[Way], judge: Path, count: int) -> Table
     words, pipeline = load_vocabulary(find_vocabulary(folder)), load_painter(folder)
     eyes = load_perceiver(judge)
     families = available_families(words)
-    drawn = [case for family in families for case in cases("heldout", [family], count, SEED, words)]
-    rng = np.random.default_rng(SEED)
-    placed = [(case, scenes) for case in drawn if (scenes := place(case, words, rng)) is not None]
+    placed = draw_cases(words, count, SEED)
     asked = [case for case, _ in placed]
-    real = read_features(eyes, render_all([scenes[0] for _, scenes in placed]))
-    mean, spread = real.mean(0), real.std(0) + 1e-6
-    real = (real - mean) / spread
+    real = Real(eyes, render_all([scenes[0] for _, scenes in placed]))
     table = Table("way", *families, "mean", "distance", "s a picture")
 
     def add(name: str, pictures: Tensor, seconds: str) -> None:
         right = score_pictures(asked, eyes.perceive_tensor(pictures))
-        features = (read_features(eyes, pictures) - mean) / spread
-        distance = 1000 * kernel_distance(features, real)
         shares = [f"{right[key]['strict']:.2f}" for key in families]
-        table.add_row(name, *shares, f"{right['mean']['strict']:.3f}", f"{distance:.1f}", seconds)
+        mean, distance = right["mean"]["strict"], real.distance(pictures)
+        table.add_row(name, *shares, f"{mean:.3f}", f"{distance:.1f}", seconds)
 
     add("rendered", render_all([scenes[1] for _, scenes in placed]), "")
     for way in track(ways, str(folder), console=Console(stderr=True)):

@@ -22,17 +22,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.samplers import kernel_distance, place, read_features, render_all
-from diorama.families import Case, available_families, cases
+from benchmarks.samplers import Real, draw_cases, render_all
+from diorama.families import Case
 from diorama.scene import Scene
-from diorama.vocabulary import Vocabulary, load_vocabulary
+from diorama.vocabulary import load_vocabulary
 from diorama.wording import say
 from graphs.events import Event, Stepped, TouchedUp
 from graphs.request import Budget, RefineRequest
@@ -63,14 +62,6 @@ class Touched:
     """That touching up took."""
 
 
-def draw_cases(words: Vocabulary, count: int) -> list[tuple[Case, tuple[Scene, Scene]]]:
-    """`count` held-out cases of each family with two scenes that show each, less those without room."""
-    rng = np.random.default_rng(SEED)
-    families = available_families(words)
-    drawn = [case for family in families for case in cases("heldout", [family], count, SEED, words)]
-    return [(case, scenes) for case in drawn if (scenes := place(case, words, rng)) is not None]
-
-
 async def touch_up(workshop: Workshop, case: Case, scenes: tuple[Scene, Scene], seed: int) -> Touched | None:
     """Paint a case once; None where the picture does not satisfy or nothing in it is touched up."""
     events: list[Event] = []
@@ -95,7 +86,7 @@ async def touch_up(workshop: Workshop, case: Case, scenes: tuple[Scene, Scene], 
 async def touch_all(count: int) -> list[Touched]:
     """Touch up what satisfies of `count` cases of each family."""
     words = load_vocabulary(find_vocabulary(WEIGHTS / "painter"))
-    drawn = draw_cases(words, count)
+    drawn = draw_cases(words, count, SEED)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(home=Path(folder), device="cpu")
         async with open_workshop(settings, "embedded", "embedded") as workshop:
@@ -110,9 +101,7 @@ async def touch_all(count: int) -> list[Touched]:
 def tabulate(done: Sequence[Touched], judge: Path) -> Table:
     """A row for other renders, for the pictures as found, as touched up, and as delivered."""
     eyes = load_perceiver(judge)
-    real = read_features(eyes, render_all([touched.scenes[0] for touched in done]))
-    mean, spread = real.mean(0), real.std(0) + 1e-6
-    real = (real - mean) / spread
+    real = Real(eyes, render_all([touched.scenes[0] for touched in done]))
     table = Table("pictures", "right", "distance")
 
     def add(name: str, pictures: torch.Tensor) -> None:
@@ -120,9 +109,7 @@ def tabulate(done: Sequence[Touched], judge: Path) -> Table:
             judge_picture(touched.case, report)[0]
             for touched, report in zip(done, eyes.perceive_tensor(pictures), strict=True)
         ]
-        features = (read_features(eyes, pictures) - mean) / spread
-        distance = 1000 * kernel_distance(features, real)
-        table.add_row(name, f"{sum(verdicts) / len(verdicts):.3f}", f"{distance:.1f}")
+        table.add_row(name, f"{sum(verdicts) / len(verdicts):.3f}", f"{real.distance(pictures):.1f}")
 
     add("rendered", render_all([touched.scenes[1] for touched in done]))
     add("as found", stack_pictures([touched.found for touched in done]))

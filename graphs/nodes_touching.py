@@ -32,11 +32,15 @@ STRENGTH = 0.625
 
 @dataclass(frozen=True, slots=True)
 class _Painted:
-    """A thing that was painted anew, and its close-up before and after."""
+    """A thing's close-up, and the picture that it was painted anew as."""
 
     thing: Thing
     close_up: CloseUp
     picture: ArtifactRef
+
+
+class _AsFound(Exception):
+    """Why a picture stays as it was found, where nothing is amiss."""
 
 
 async def touch_up(state: RefineState, runtime: Runtime[Studio]) -> Update:
@@ -56,15 +60,14 @@ async def touch_up(state: RefineState, runtime: Runtime[Studio]) -> Update:
     things = (await tally.ask(POINT_OUT, request, [view.picture])).things
     found = await asyncio.to_thread(runtime.context.artifacts.load_image, view.picture)
     try:
-        near = await asyncio.to_thread(_take_small, found, things)
-        near = [(thing, close_up) for thing, close_up in near if _gains(thing, state.request.backend)]
+        near = await asyncio.to_thread(_take_small, found, things, state.request.backend)
         if not near:
-            raise NotPlain("no thing in it is small and gains from being painted close up")
+            raise _AsFound("no thing in it is small and gains from being painted close up")
         better = await _paint_near(state, view, near, runtime, tally)
         if not better:
-            raise NotPlain("no thing came out better")
+            raise _AsFound("no thing came out better")
         ref = await asyncio.to_thread(_put_all_back, found, view, better, runtime.context.artifacts)
-    except NotPlain as error:
+    except (NotPlain, _AsFound) as error:
         emit(runtime, TouchedUp(reason=str(error), round=state.round))
         return tally.update
     fresh = View(number=len(state.views) + 1, seed=view.seed, round=state.round, picture=ref)
@@ -77,15 +80,15 @@ async def touch_up(state: RefineState, runtime: Runtime[Studio]) -> Update:
     return {**update, "touched": touched} if kept else update
 
 
-def _take_small(found: Image.Image, things: Sequence[Thing]) -> list[tuple[Thing, CloseUp]]:
-    close_ups = take_close_ups(found, [thing.box for thing in things])
-    return [(thing, near) for thing, near in zip(things, close_ups, strict=True) if near is not None]
-
-
-def _gains(thing: Thing, backend: str) -> bool:
-    """Whether the backend's card does not say that such a thing comes out no better."""
+def _take_small(found: Image.Image, things: Sequence[Thing], backend: str) -> list[tuple[Thing, CloseUp]]:
+    """Close-ups of the things that are small, and gain by it where the backend's card names some that do."""
     names = resolve(backend).gains_near
-    return names is None or any(re.search(rf"\b{re.escape(name)}\b", thing.words) for name in names)
+
+    def gains(thing: Thing) -> bool:
+        return names is None or any(re.search(rf"\b{re.escape(name)}\b", thing.words) for name in names)
+
+    close_ups = zip(things, take_close_ups(found, [thing.box for thing in things]), strict=True)
+    return [(thing, near) for thing, near in close_ups if near is not None and gains(thing)]
 
 
 async def _paint_near(

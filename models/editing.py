@@ -20,16 +20,15 @@ STRENGTH = 0.6
 """Where a request leaves it open: enough for a thing to change, too little for it to move."""
 
 
-def settle_strength(backend: Backend, pipeline: Any, request: GenerateRequest, steps: int) -> float | None:
+def settle_strength(backend: Backend, request: GenerateRequest, steps: int) -> float | None:
     """How much of the picture is painted anew, as a share of whole steps; None where there is no picture to
     change.
 
     Raises:
-        ToolError: the backend cannot edit, or so little is to change that no step would be made.
+        ToolError: so little is to change that no step would be made.
     """
     if request.edit_of is None:
         return None
-    image_to_image(backend, pipeline)
     strength = request.strength or STRENGTH
     if not (made := round(steps * strength)):
         raise ToolError(

@@ -118,7 +118,7 @@ def settle(painter: Painter, request: GenerateRequest) -> Settled:
                 f"{backend.name} paints sides that are multiples of {multiple} pixels, not {side}"
             )
     steps = request.steps or backend.steps or painter.default("num_inference_steps")
-    strength = settle_strength(backend, painter.pipeline, request, steps)
+    strength = settle_strength(backend, request, steps)
     return Settled(steps, guidance, width, height, negative_prompt, strength)
 
 

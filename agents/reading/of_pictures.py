@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from agents.answer import ANSWER, AnswerRequest, Answers
 from agents.caption import CAPTION, Caption, CaptionRequest
@@ -172,20 +172,17 @@ def _tell_point_out(request: PointOutRequest) -> Told:
 
 
 def _understand_point_out(request: PointOutRequest, said: SaidThings) -> Things:
-    for thing in said.things:
-        if thing.left >= thing.right or thing.top >= thing.bottom:
-            raise Misunderstood(
-                f"the box of {thing.words!r} is empty: left is less than right, and top less than bottom"
-            )
-    return Things(
-        things=tuple(
-            Thing(
-                words=said_text(thing.words, "the name of a thing"),
-                box=(thing.left, thing.top, thing.right, thing.bottom),
-            )
-            for thing in said.things
-        )
-    )
+    return Things(things=tuple(map(_understand_thing, said.things)))
+
+
+def _understand_thing(said: SaidThing) -> Thing:
+    words = said_text(said.words, "the name of a thing")
+    try:
+        return Thing(words=words, box=(said.left, said.top, said.right, said.bottom))
+    except ValidationError as error:
+        raise Misunderstood(
+            f"the box of {words!r} is empty: left is less than right, and top less than bottom"
+        ) from error
 
 
 CAPTION_PHRASE = Phrase(CAPTION, SaidCaption, _tell_caption, _understand_caption)
