@@ -328,7 +328,9 @@ def train_depth(
 
 @train.command("embedded")
 def train_embedded(
-    part: Annotated[str, typer.Option(help="autoencoder, decoder, critic, judge, painter or tuning.")],
+    part: Annotated[
+        str, typer.Option(help="autoencoder, decoder, critic, judge, painter, tuning or sharpening.")
+    ],
     profile: Annotated[str, typer.Option(help="tiny (seconds), cpu (hours) or gpu (one H100).")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Where; by default below MAULSTICK_HOME.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the profile's own length.")] = None,

@@ -17,8 +17,8 @@ from serving.home import DataFolder, check_writable
 Degrade = Callable[[Any], Any]
 """uint8 pictures in, what an autoencoder makes of them out."""
 
-PARTS = ("autoencoder", "decoder", "critic", "judge", "painter", "tuning")
-PAINTING = ("painter", "tuning")
+PARTS = ("autoencoder", "decoder", "critic", "judge", "painter", "tuning", "sharpening")
+PAINTING = ("painter", "tuning", "sharpening")
 """The parts that train a painter, which can be compiled."""
 SHARED = ("autoencoder", "decoder", *PAINTING)
 """The parts that processes can share. Critic and judge are two already, one for each of two cores."""
@@ -87,7 +87,7 @@ def train_part(
             "--reread goes with --part painter and --start: who starts from nothing learns to read anyway"
         )
     if compiled and part not in PAINTING:
-        raise UserError(f"--compile goes only with --part painter or tuning, not {part}")
+        raise UserError(f"--compile goes only with --part {', '.join(PAINTING)}, not {part}")
     if processes > 1 and part not in SHARED:
         raise UserError(f"--processes goes only with --part {', '.join(SHARED)}, not {part}")
     if crew and part not in CREWED:
@@ -110,6 +110,7 @@ def _check_start(part: str, start: Path | None) -> None:
     files = {
         "painter": "model_index.json",
         "tuning": "model_index.json",
+        "sharpening": "model_index.json",
         "autoencoder": "config.json",
         "decoder": "config.json",
         "critic": "config.json",
@@ -119,11 +120,11 @@ def _check_start(part: str, start: Path | None) -> None:
         raise UserError(
             "--part decoder sharpens a trained autoencoder: name its folder (a painter's vae) with --start"
         )
-    if part == "tuning" and start is None:
-        raise UserError("--part tuning goes on from a trained painter: name its folder with --start")
+    if part in ("tuning", "sharpening") and start is None:
+        raise UserError(f"--part {part} goes on from a trained painter: name its folder with --start")
     if start is not None and not (start / files[part]).is_file():
         raise UserError(
-            "--start takes the folder of a saved painter with --part painter or tuning, of a saved "
+            f"--start takes the folder of a saved painter with --part {', '.join(PAINTING)}, of a saved "
             "autoencoder (a painter's vae, say) with --part autoencoder or decoder, or of a saved critic or "
             "judge with that part, not "
             f"{start} with --part {part}"
@@ -167,6 +168,10 @@ def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
                 common |= {"degrade": _degrade(order), "crew": order.crew}
             case "tuning":
                 from models.embedded.training.tuning import tune as train
+
+                common |= {"compiled": compiled, "crew": order.crew, **_eyes(order)}
+            case "sharpening":
+                from models.embedded.training.sharpening import sharpen as train
 
                 common |= {"compiled": compiled, "crew": order.crew, **_eyes(order)}
             case _:

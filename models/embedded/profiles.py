@@ -108,6 +108,27 @@ class TuningProfile:
     look_every: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class SharpeningProfile:
+    """How a painter is sharpened: in a step, `batch` of its pictures are looked at, at different steps of a
+    sampler of `sampled` with `guidance`, beside `kept` that keep it to the world. `missed` weighs what the
+    eyes miss; they have to learn faster than the painter (`eyes_rate`, and `heads_rate` for their heads).
+    """
+
+    scenes: int
+    steps: int
+    batch: int
+    kept: int
+    sampled: int = 16
+    guidance: float = 2.5
+    missed: float = 0.2
+    rate: float = 3e-5
+    eyes_rate: float = 2e-4
+    heads_rate: float = 1e-3
+    decay: float = 0.99
+    look_every: int = 100
+
+
 AUTOENCODER: dict[ProfileName, AutoencoderProfile] = {
     "tiny": AutoencoderProfile("tiny", (8, 8, 16, 16), steps=30, batch=4),
     "cpu": AutoencoderProfile("cpu_names", (32, 64, 128, 192), steps=9000, batch=16),
@@ -159,9 +180,17 @@ TUNING: dict[ProfileName, TuningProfile] = {
     "gpu": TuningProfile(GraderProfile(steps=6000, batch=512), steps=1500, batch=256, look_every=400),
 }
 
+SHARPENING: dict[ProfileName, SharpeningProfile] = {
+    "tiny": SharpeningProfile(scenes=64, steps=3, batch=4, kept=4, sampled=2),
+    "cpu": SharpeningProfile(scenes=12_000, steps=600, batch=24, kept=16),
+    "gpu": SharpeningProfile(scenes=200_000, steps=4000, batch=512, kept=512, look_every=400),
+}
+
 
 def vocabulary_for(part: str, profile: ProfileName) -> str:
-    """What a profile teaches the "autoencoder", "decoder", "critic", "judge", "painter" or "tuning"."""
+    """What a profile teaches the "autoencoder", "decoder", "critic", "judge", "painter", "tuning" or
+    "sharpening".
+    """
     profiles = {
         "autoencoder": AUTOENCODER,
         "decoder": DECODER,
@@ -169,6 +198,7 @@ def vocabulary_for(part: str, profile: ProfileName) -> str:
         "judge": JUDGE,
         "painter": PAINTER,
         "tuning": PAINTER,
+        "sharpening": PAINTER,
     }
     return profiles[part][profile].vocabulary
 

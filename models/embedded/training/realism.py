@@ -27,7 +27,7 @@ class Realism(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fine, self.coarse = _head(FINE), _head(COARSE)
+        self.fine, self.coarse = build_head(FINE), build_head(COARSE)
 
     def forward(self, seen: Mapping[str, Tensor]) -> Tensor:
         """(N, cells) of the features `fine` (N, 96, 16, 16) and `coarse` (N, 192, 8, 8) of a `Grader`."""
@@ -45,8 +45,11 @@ class Realism(nn.Module):
         return (F.relu(1 - self(rendered)).mean() + F.relu(1 + self(theirs)).mean()) / 2
 
 
-def _head(inputs: int) -> nn.Module:
-    """Without a bound on their slopes, heads find a direction in which any picture looks rendered."""
+def build_head(inputs: int) -> nn.Module:
+    """Maps (N, inputs, H, W) to logits (N, 1, H, W).
+
+    Without a bound on their slopes, heads find a direction in which any picture looks rendered.
+    """
     return nn.Sequential(
         nn.GroupNorm(8, inputs, affine=False),
         spectral_norm(nn.Conv2d(inputs, WIDTH, 3, 1, 1)),

@@ -2,7 +2,8 @@
 
 History keeps every copy of a weight file, so a replacement has to earn its bytes:
 
-- Weights of one vocabulary are compared by their score, and the new ones have to score higher.
+- Weights of one vocabulary are compared by their score, and the new ones have to score higher. Who ships them
+  may bear a loss, for what a score does not tell; the recipe says for what.
 - Scores of two vocabularies cannot be compared, for the larger world is the harder one. Weights that name
   more things than the shipped ones take their place whatever they score, and it is said so, with the words
   that are lost; weights that name no more stay outside.
@@ -36,9 +37,11 @@ class LacksWords(RuntimeError):
     """A perception model would not know words of the painter, or nobody can tell which words it knows."""
 
 
-def replace_shipped(target: Path, source: Path, card: Card, copy: Callable[[Path], None]) -> Card:
+def replace_shipped(
+    target: Path, source: Path, card: Card, copy: Callable[[Path], None], *, loss: float = 0.0
+) -> Card:
     """Let `copy` put the weights in `source` into the folder `target` in the place of what is there, and
-    write their card.
+    write their card. They may score lower by up to `loss`.
 
     Raises:
         NotBetter: they have not earned it.
@@ -61,7 +64,7 @@ def replace_shipped(target: Path, source: Path, card: Card, copy: Callable[[Path
                 f"score {score}; scores of two worlds are not compared",
                 file=sys.stderr,
             )
-        elif score >= float(str(card["score"])):
+        elif not _earned(float(str(card["score"])), score, loss):
             raise NotBetter(
                 f"{target.name}: the new weights score {card['score']}, the shipped ones {score}; those stay"
             )
@@ -70,6 +73,10 @@ def replace_shipped(target: Path, source: Path, card: Card, copy: Callable[[Path
     copy(target)
     write_card(target, card)
     return card
+
+
+def _earned(new: float, old: float, loss: float) -> bool:
+    return new > old if loss == 0 else new >= old - loss
 
 
 def _compare_vocabularies(name: str, known: str, new: str) -> None:

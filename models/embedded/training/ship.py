@@ -117,10 +117,12 @@ def ship_painter(
     per_family: int = 50,
     official: int = 4,
     weights: Path = WEIGHTS,
+    loss: float = 0.0,
 ) -> Card:
     """Measure single samples of the pipeline in `source` by the judge, in both wordings and of GenEval's own
     prompts (`official` samples of each that it has the words for), and ship it. No scene is rendered for
-    that, so no atlas is needed. What `geneval` measured of these very weights is taken over.
+    that, so no atlas is needed. What `geneval` measured of these very weights is taken over. A `loss` of so
+    much of the canonical mean is borne.
 
     Raises:
         NotBetter: the shipped one's canonical mean is as high, or it names as many things of another
@@ -164,7 +166,7 @@ def ship_painter(
     def copy(target: Path) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FIGURES))
 
-    return replace_shipped(weights / "painter", source, card, copy)
+    return replace_shipped(weights / "painter", source, card, copy, loss=loss)
 
 
 def ship_depth(
@@ -233,7 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--vocabulary", help="what the painter was taught, where its folder does not say so")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--guidance", type=float, default=2.5)
+    parser.add_argument("--loss", type=float, default=0.0, help="share right that a nearer painter may lose")
     asked = parser.parse_args(arguments)
+    if asked.loss and asked.part != "painter":
+        parser.error(f"--loss {asked.loss:g} goes only with the painter, not with the {asked.part}")
     if asked.recipe is None:
         if asked.source.resolve() != (WEIGHTS / asked.part).resolve():
             parser.error(f"--recipe is missing: say how {asked.source} was trained, as a JSON object")
@@ -259,6 +264,7 @@ def _ship_part(asked: argparse.Namespace) -> Card:
             steps=asked.steps,
             guidance=asked.guidance,
             per_family=asked.pictures,
+            loss=asked.loss,
         )
     return ship_perception(
         asked.part, asked.source, asked.recipe, autoencoder=asked.autoencoder, pictures=asked.pictures

@@ -10,7 +10,7 @@ from diorama.atlas import load_atlas, the_atlas
 from diorama.world import WORLD
 from models.embedded.training import perception
 from models.embedded.training.document import tables
-from models.embedded.training.replacing import LacksWords, NotBetter
+from models.embedded.training.replacing import LacksWords, NotBetter, replace_shipped
 from models.embedded.training.ship import WEIGHTS, main, ship_depth, ship_painter, ship_perception
 from models.estimate_depth import DepthCard, read_card
 from models.pixel_perfect_depth import training as depth
@@ -49,6 +49,19 @@ def test_more_names_replace_fewer_and_never_the_other_way(
     assert json.loads((tmp_path / "critic" / "card.json").read_text("utf-8"))["vocabulary"] == "tiny_names"
     with pytest.raises(NotBetter, match="know 2 things"):
         ship(trained["tiny"], tmp_path)
+
+
+def test_a_loss_may_be_borne_that_is_named(tmp_path: Path) -> None:
+    def offer(score: float, loss: float) -> None:
+        card = {"part": "painter", "score": score, "vocabulary": "tiny"}
+        replace_shipped(tmp_path / "painter", tmp_path / "new", card, lambda _: None, loss=loss)
+
+    offer(0.5, 0.0)
+    for score, loss in ((0.5, 0.0), (0.47, 0.02)):
+        with pytest.raises(NotBetter, match=f"score {score}"):
+            offer(score, loss)
+    offer(0.49, 0.02)
+    assert json.loads((tmp_path / "painter" / "card.json").read_text("utf-8"))["score"] == 0.49
 
 
 def test_shipped_weights_are_measured_again(
