@@ -100,12 +100,27 @@ class Captions:
         ]
         return torch.stack(drawn, 1).to(torch.int16)
 
-    def pick(self, told: Tensor, noise: torch.Generator) -> Tensor:
+    def of(
+        self,
+        rows: Mapping[str, Tensor],
+        rng: np.random.Generator,
+        noise: torch.Generator,
+        *,
+        empty: float = EMPTY,
+    ) -> Tensor:
+        """Ids (N, TEXT_TOKENS) of a caption of each cached picture, or of nothing (a share `empty` of them):
+        one that was drawn with the picture, where some were, else a fresh one.
+        """
+        if "captions" in rows:
+            return self.pick(rows["captions"], noise, empty=empty)
+        return self.encode(self.draw(rows["index"].tolist(), rng, rows["shape"], rows["colour"], empty=empty))
+
+    def pick(self, told: Tensor, noise: torch.Generator, *, empty: float = EMPTY) -> Tensor:
         """Ids (N, TEXT_TOKENS) of one of each picture's captions, `told` (N, K, TEXT_TOKENS), or of none."""
         n, k, _ = told.shape
         chosen = torch.randint(k, (n,), generator=noise, device=noise.device)
         ids = told[torch.arange(n, device=told.device), chosen.to(told.device)].long()
-        silent = uniform(noise, n, 1).to(told.device) < EMPTY
+        silent = uniform(noise, n, 1).to(told.device) < empty
         return torch.where(silent, self._silence, ids)
 
     @cached_property

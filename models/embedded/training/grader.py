@@ -184,8 +184,8 @@ def _locate(logits: Tensor, wanted: Tensor) -> Tensor:
 
 
 def add_noise(latents: Tensor, t: Tensor, noise: torch.Generator) -> Tensor:
-    """Latents (N, 16, 16, 16) with noise shares `t` (N,)."""
-    at = t.view(-1, 1, 1, 1)
+    """Latents (N, ...), packed or not, with noise shares `t` (N,)."""
+    at = t.view(-1, *(1,) * (latents.ndim - 1))
     return (1 - at) * latents + at * normal(noise, *latents.shape).to(latents)
 
 

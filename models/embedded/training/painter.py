@@ -334,11 +334,7 @@ def losses(
 ) -> Losses:
     """Weighted velocity loss and layout loss on cached latents."""
     x = pack(rows["latents"].float())
-    if "captions" in rows:
-        ids = captions.pick(rows["captions"], noise)
-    else:
-        ids = captions.encode(captions.draw(rows["index"].tolist(), rng, rows["shape"], rows["colour"]))
-    states, pooled = network.read(ids)
+    states, pooled = network.read(captions.of(rows, rng, noise))
     late = uniform(noise, len(x)) < DETAIL_SHARE
     mean = torch.where(late, DETAIL_MEAN, TIME_MEAN)
     t = torch.sigmoid(normal(noise, len(x)) * TIME_SPREAD + mean).to(x)

@@ -42,16 +42,19 @@ by itself. After 9,130,000 pictures a painter's error at a share of .7 was 1.30 
 """
 
 
-def open_world(words: Vocabulary, device: str = "cpu", seed: int = SEED) -> PictureStream:
+def open_world(
+    words: Vocabulary,
+    device: str = "cpu",
+    seed: int = SEED,
+    shares: Mapping[Family, float] = FAMILY_WEIGHTS,
+) -> PictureStream:
     """The scenes that a painter of `words` is taught, rendered on `device`; with another seed others of their
-    kind.
+    kind, with other `shares` of the families more of some.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
-    return PictureStream(
-        words, seed, {family: FAMILY_WEIGHTS[family] for family in families_of(words)}, device
-    )
+    return PictureStream(words, seed, {family: shares[family] for family in families_of(words)}, device)
 
 
 def open_rows(

@@ -42,7 +42,12 @@ class Realism(nn.Module):
     def mistaken(self, rendered: Mapping[str, Tensor], painted: Mapping[str, Tensor]) -> Tensor:
         """What the heads are to lower: their hinge loss. The painter takes no gradient."""
         theirs = {name: value.detach() for name, value in painted.items()}
-        return (F.relu(1 - self(rendered)).mean() + F.relu(1 + self(theirs)).mean()) / 2
+        return mistaken(self(rendered), self(theirs))
+
+
+def mistaken(rendered: Tensor, painted: Tensor) -> Tensor:
+    """The hinge loss of logits that pictures were rendered, of rendered and of painted ones."""
+    return (F.relu(1 - rendered).mean() + F.relu(1 + painted).mean()) / 2
 
 
 def build_head(inputs: int) -> nn.Module:

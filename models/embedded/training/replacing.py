@@ -41,7 +41,7 @@ def replace_shipped(
     target: Path, source: Path, card: Card, copy: Callable[[Path], None], *, loss: float = 0.0
 ) -> Card:
     """Let `copy` put the weights in `source` into the folder `target` in the place of what is there, and
-    write their card. They may score lower by up to `loss`.
+    write their card. They may score lower by less than `loss`.
 
     Raises:
         NotBetter: they have not earned it.
@@ -64,7 +64,7 @@ def replace_shipped(
                 f"score {score}; scores of two worlds are not compared",
                 file=sys.stderr,
             )
-        elif not _earned(float(str(card["score"])), score, loss):
+        elif score - loss >= float(str(card["score"])):
             raise NotBetter(
                 f"{target.name}: the new weights score {card['score']}, the shipped ones {score}; those stay"
             )
@@ -73,10 +73,6 @@ def replace_shipped(
     copy(target)
     write_card(target, card)
     return card
-
-
-def _earned(new: float, old: float, loss: float) -> bool:
-    return new > old if loss == 0 else new >= old - loss
 
 
 def _compare_vocabularies(name: str, known: str, new: str) -> None:

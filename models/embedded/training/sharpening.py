@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
 from diorama.draws import Family
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import lexicon
-from models.embedded.painter import build_tokenizer, count_tokens, load_painter
+from models.embedded.painter import build_tokenizer, count_tokens
 from models.embedded.profiles import SHARPENING, ProfileName, SharpeningProfile
 from models.embedded.training.autoencoder import load_autoencoder
 from models.embedded.training.captions import Captions
 from models.embedded.training.going_on import check_sizes
+from models.embedded.training.grader import add_noise
 from models.embedded.training.latents import TOKENS
 from models.embedded.training.loop import (
     Losses,
@@ -35,23 +35,20 @@ from models.embedded.training.loop import (
     generator,
     normal,
     optimisers,
-    schedule,
     torch_generator,
 )
+from models.embedded.training.own_pictures import Told, guided_velocity, run
 from models.embedded.training.painter import (
     PainterTraining,
     go_on_from,
     losses,
     pack,
     recipe_of,
-    save_average,
 )
-from models.embedded.training.painters_world import families_of, open_rows
+from models.embedded.training.painters_world import open_rows, open_world
 from models.embedded.training.precision import mixed
-from models.embedded.training.realism import build_head
+from models.embedded.training.realism import build_head, mistaken
 from models.embedded.training.rows import Rows
-from models.embedded.training.samples import draw_samples
-from models.embedded.training.stream import PictureStream
 from models.embedded.training.tuning import sampling_times
 
 SEED = 1717
@@ -74,7 +71,6 @@ SEEN_MEAN, SEEN_SPREAD = -0.5, 1.0
 """Of the logit of the noise share under which pictures are looked at. The more noise, the more it is their
 layout that is looked at, and the less their grain.
 """
-Told = tuple[Tensor, Tensor]
 
 
 class Eyes(nn.Module):
@@ -147,9 +143,9 @@ class Easel:
         self.rows, self.captions, self.times = rows, captions, times
         self.phase = torch.arange(size) * (len(times) - 1) // size
         drawn = rows.draw(rng, size)
-        self.ids = tell(captions, drawn, rng)
+        self.ids = captions.of(drawn, rng, noise, empty=0.0)
         x = pack(drawn["latents"].float())
-        self.x = add_noise(x, times[self.phase].to(x), normal(noise, *x.shape).to(x))
+        self.x = add_noise(x, times[self.phase].to(x), noise)
 
     def step(
         self, network: PainterTraining, guidance: float, rng: np.random.Generator, noise: torch.Generator
@@ -161,13 +157,9 @@ class Easel:
             told = network.read(self.ids)
             untold = network.read(self.captions.encode([""] * len(self.ids)))
         now, then = (self.times[self.phase + k].to(self.x) for k in (0, 1))
-        velocity, _ = network.velocity(self.x, now, *told)
-        with torch.no_grad():
-            unguided, _ = network.velocity(self.x, now, *untold)
-        # What guidance adds takes no part in the gradient, as in `tuning.sample`.
-        velocity = velocity + (guidance - 1) * (velocity.detach() - unguided)
+        velocity = guided_velocity(network, self.x, now, told, untold, guidance)
         clean = self.x - now.view(-1, 1, 1) * velocity
-        self.x = add_noise(clean.detach(), then, normal(noise, *clean.shape).to(clean))
+        self.x = add_noise(clean.detach(), then, noise)
         self.phase += 1
         self._begin(rng, noise)
         return clean, told
@@ -177,22 +169,9 @@ class Easel:
         if not done.any():
             return
         drawn = self.rows.draw(rng, int(done.sum()))
-        self.ids[done] = tell(self.captions, drawn, rng)
+        self.ids[done] = self.captions.of(drawn, rng, noise, empty=0.0)
         self.x[done] = normal(noise, *self.x[done].shape).to(self.x)
         self.phase[done] = 0
-
-
-def tell(captions: Captions, rows: Mapping[str, Tensor], rng: np.random.Generator) -> Tensor:
-    """Token ids (N, T) of captions of cached pictures, none of them empty."""
-    return captions.encode(
-        captions.draw(rows["index"].tolist(), rng, rows["shape"], rows["colour"], empty=0.0)
-    )
-
-
-def add_noise(x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-    """Packed latents under noise of the shares `t` (N,)."""
-    t = t.view(-1, 1, 1)
-    return (1 - t) * x + t * noise
 
 
 def compare(
@@ -213,16 +192,15 @@ def compare(
     missed = -eyes(network, veiled, t, told).mean()
     eyes.requires_grad_(True)
     with torch.no_grad():
-        theirs = network.read(tell(easel.captions, rendered, rng))
+        theirs = network.read(easel.captions.of(rendered, rng, noise, empty=0.0))
     painted = eyes(network, veiled.detach(), t, told)
     real = eyes(network, *_veil(pack(rendered["latents"].float()), noise), theirs)
-    mistaken = (F.relu(1 - real).mean() + F.relu(1 + painted).mean()) / 2
-    return {"missed": profile.missed * missed, "mistaken": mistaken}
+    return {"missed": profile.missed * missed, "mistaken": mistaken(real, painted)}
 
 
 def _veil(x: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
     t = torch.sigmoid(normal(noise, len(x)) * SEEN_SPREAD + SEEN_MEAN).to(x)
-    return add_noise(x, t, normal(noise, *x.shape).to(x)), t
+    return add_noise(x, t, noise), t
 
 
 def sharpen(
@@ -264,12 +242,10 @@ def sharpen(
         ArtError, ForeignLatents, ForeignTraining: as `painter.train` does.
     """
     recipe, sharpening = recipe_of(profile, vocabulary), SHARPENING[profile]
-    length = steps or sharpening.steps
     check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
     vae = load_autoencoder(start / "vae")
-    shares: dict[Family, float] = {family: SHOWN[family] for family in families_of(words)}
-    stream = PictureStream(words, SEED, shares, "cpu" if crew else device)
+    stream = open_world(words, "cpu" if crew else device, SEED, SHOWN)
     captions = Captions(stream.world, build_tokenizer(lexicon(), lexicon(words)), device)
     rows = open_rows(
         stream, captions, start / "vae", out / "latents", scenes or sharpening.scenes, device, crew
@@ -301,30 +277,7 @@ def sharpen(
         kept = losses(network, captions, rows.draw(rng, sharpening.kept), rng, noise)
         return {**compared, "velocity": kept["velocity"]}
 
-    def look(step: int) -> Mapping[str, float]:
-        return draw_samples(
-            load_painter(save_average(recipe, training.average.part("painter"), vae, out / "painter")),
-            recipe.vocabulary,
-            critic,
-            out / "samples" / f"{step:07d}.png",
-            judge=judge,
-            judged=max(1, recipe.judged),
-            per_family=min(8, sharpening.batch),
-            guidance=sharpening.guidance,
-            steps=sharpening.sampled,
-            device=device,
-        )
-
-    often = look_every or sharpening.look_every
-    training.run(
-        length,
-        loss_at,
-        rate_at=lambda step: schedule(step, length, warmup=20),
-        minutes=minutes,
-        every=min(20, often, length),
-        look=look,
-        look_every=often,
-    )
-    if training.team.leads:
-        save_average(recipe, training.average.part("painter"), vae, out / "painter")
-    return out / "painter"
+    return run(
+        training, loss_at, sharpening, recipe, vae,
+        steps=steps, minutes=minutes, look_every=look_every, critic=critic, judge=judge, device=device,
+    )  # fmt: skip

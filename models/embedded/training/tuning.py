@@ -7,7 +7,6 @@ arXiv 2310.03739). The velocity loss stays beside it, so that the painter keeps 
 heads on the grader's features ask that they look like those (see `realism`).
 """
 
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from diorama.draws import Family
 from diorama.vocabulary import load_vocabulary
 from diorama.wording import lexicon
 from diorama.world import World
-from models.embedded.painter import build_tokenizer, count_tokens, load_painter
+from models.embedded.painter import build_tokenizer, count_tokens
 from models.embedded.profiles import TUNING, PainterProfile, ProfileName, TuningProfile
 from models.embedded.training import grader as grading
 from models.embedded.training.autoencoder import load_autoencoder
@@ -34,22 +33,20 @@ from models.embedded.training.loop import (
     generator,
     normal,
     optimisers,
-    schedule,
     torch_generator,
     uniform,
 )
+from models.embedded.training.own_pictures import Told, guided_velocity, run
 from models.embedded.training.painter import (
     SHIFT,
     PainterTraining,
     go_on_from,
     losses,
     recipe_of,
-    save_average,
     unpack,
 )
 from models.embedded.training.painters_world import SEED, families_of, open_rows, open_world
 from models.embedded.training.realism import Realism
-from models.embedded.training.samples import draw_samples
 
 ASKED: dict[Family, float] = {
     "single_object": 0.5,
@@ -92,24 +89,19 @@ def sampling_times(steps: int, shift: float = SHIFT) -> Tensor:
 def sample(
     network: PainterTraining,
     noise: Tensor,
-    told: tuple[Tensor, Tensor],
-    untold: tuple[Tensor, Tensor],
+    told: Told,
+    untold: Told,
     times: Tensor,
     guidance: float,
 ) -> Tensor:
     """Packed latents (N, 64, 64) painted from `noise` by Euler steps along `times`, with gradients.
 
-    What guidance adds takes no part in the gradient: a step is differentiated as if it were unguided. Guided,
-    the Jacobian of each step would be guidance times the one less the rest of the other, and their product
-    over all steps explodes.
+    What guidance adds takes no part in the gradient; see `guided_velocity`.
     """
     x = noise
     for now, then in pairwise(times.tolist()):
         t = torch.full((len(x),), now, device=x.device)
-        velocity, _ = network.velocity(x, t, *told)
-        with torch.no_grad():
-            unguided, _ = network.velocity(x.detach(), t, *untold)
-        velocity = velocity + (guidance - 1) * (velocity.detach() - unguided)
+        velocity = guided_velocity(network, x, t, told, untold, guidance)
         x = x + (then - now) * velocity
         if x.requires_grad:
             x.register_hook(_bound)
@@ -161,7 +153,6 @@ def tune(
         ArtError, ForeignLatents, ForeignTraining: as `painter.train` does.
     """
     recipe, tuning = recipe_of(profile, vocabulary), TUNING[profile]
-    length = steps or tuning.steps
     check_sizes(start, recipe)
     words = load_vocabulary(recipe.vocabulary)
     vae = load_autoencoder(start / "vae")
@@ -193,34 +184,10 @@ def tune(
         kept = losses(network, captions, rows.draw(rng, tuning.batch), rng, noise)
         return {**graded, **{name: tuning.kept * value for name, value in kept.items()}}
 
-    def look(step: int) -> Mapping[str, float]:
-        averaged = training.average.part("painter")
-        return draw_samples(
-            load_painter(save_average(recipe, averaged, vae, out / "painter")),
-            recipe.vocabulary,
-            critic,
-            out / "samples" / f"{step:07d}.png",
-            judge=judge,
-            judged=max(1, recipe.judged),
-            per_family=min(8, tuning.batch),
-            guidance=tuning.guidance,
-            steps=tuning.sampled,
-            device=device,
-        )
-
-    often = look_every or tuning.look_every
-    training.run(
-        length,
-        loss_at,
-        rate_at=lambda step: schedule(step, length, warmup=20),
-        minutes=minutes,
-        every=min(20, often, length),
-        look=look,
-        look_every=often,
-    )
-    if training.team.leads:
-        save_average(recipe, training.average.part("painter"), vae, out / "painter")
-    return out / "painter"
+    return run(
+        training, loss_at, tuning, recipe, vae,
+        steps=steps, minutes=minutes, look_every=look_every, critic=critic, judge=judge, device=device,
+    )  # fmt: skip
 
 
 def grades(

@@ -12,6 +12,7 @@ from models.embedded.painter import build_tokenizer, count_tokens, load_painter
 from models.embedded.profiles import PAINTER, SHARPENING, TEXT_TOKENS
 from models.embedded.training import autoencoder, painter
 from models.embedded.training.captions import Captions
+from models.embedded.training.grader import add_noise
 from models.embedded.training.latents import LatentCache
 from models.embedded.training.loop import torch_generator
 from models.embedded.training.painters_world import open_rows
@@ -20,7 +21,6 @@ from models.embedded.training.sharpening import (
     Easel,
     Eyes,
     Sharpened,
-    add_noise,
     compare,
     sharpen,
 )
@@ -71,8 +71,7 @@ def test_every_look_is_a_step_of_the_sampler(
     expected = before - t.view(-1, 1, 1) * (unguided + 2.0 * (velocity - unguided))
     assert torch.allclose(clean, expected, atol=1e-5)
     assert torch.allclose(states, network.read(ids)[0], atol=1e-5)
-    noise = torch.randn(4, 64, 64, generator=torch_generator(0, 1))
-    further = add_noise(clean.detach(), times[1:], noise)
+    further = add_noise(clean.detach(), times[1:], torch_generator(0, 1))
     assert easel.phase.tolist() == [1, 2, 3, 0]
     assert torch.equal(easel.x[:3], further[:3]) and not torch.equal(easel.x[3], further[3])
     assert torch.equal(easel.ids[:3], ids[:3])
