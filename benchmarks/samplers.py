@@ -105,7 +105,7 @@ def place(case: Case, words: Vocabulary, rng: np.random.Generator) -> tuple[Scen
     found: list[Scene] = []
     for _ in range(TRIES):
         try:
-            found.append(complete(case.graph, rng, words))
+            found.append(complete(case.graph, rng, words, mirrored=False))  # as the painter was taught
         except Unplaceable:
             continue
         if len(found) == 2:

@@ -236,6 +236,17 @@ def test_drawings_of_the_split_that_was_asked_for() -> None:
     assert not train & held_out
 
 
+def test_without_mirroring_only_the_side_that_is_shown_differs() -> None:
+    graph = SceneGraph(groups=(Group(shape="cat", count=2), Group(shape="clock")))
+    for seed in range(20):
+        both, drawn = (
+            complete(graph, np.random.default_rng(seed), VOCABULARY, mirrored=mirrored).things
+            for mirrored in (True, False)
+        )
+        assert not any(thing.flip for thing in drawn)
+        assert drawn == tuple(replace(thing, flip=False) for thing in both)
+
+
 @pytest.mark.gpu
 def test_gpu_draws_the_same_pictures(atlas: Atlas) -> None:
     _, scenes = graphs_and_scenes(12, seed=2)

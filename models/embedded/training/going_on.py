@@ -89,6 +89,10 @@ class Finished:
     def copy_encoder(self, encoder: Encoder, theirs: Encoder, tokenizer: PreTrainedTokenizerFast) -> None:
         """Give `encoder` what `theirs`, of its sizes, has learnt; new words keep their fresh vectors."""
         words, known = tokenizer.get_vocab(), self.tokenizer.get_vocab()
+        if words == known and encoder.config.vocab_size == theirs.config.vocab_size:
+            # Vectors that no word has yet stay as they are, too: what is saved again is the same to the byte.
+            encoder.load_state_dict(theirs.state_dict())
+            return
         rows = torch.tensor([(words[word], known[word]) for word in words if word in known])
         state = encoder.state_dict()
         for name, value in theirs.state_dict().items():

@@ -51,10 +51,15 @@ def open_world(
     """The scenes that a painter of `words` is taught, rendered on `device`; with another seed others of their
     kind, with other `shares` of the families more of some.
 
+    No cut-out is mirrored. What models that look are shown both ways, a prompt leaves open, and the mean of
+    an elephant that faces left and one that faces right, which is what a velocity is taught to point at, has
+    an ear in its middle and no head.
+
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
-    return PictureStream(words, seed, {family: shares[family] for family in families_of(words)}, device)
+    weights = {family: shares[family] for family in families_of(words)}
+    return PictureStream(words, seed, weights, device, mirrored=False)
 
 
 def open_rows(

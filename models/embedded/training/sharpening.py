@@ -56,7 +56,7 @@ SHOWN: dict[Family, float] = {
     "single_object": 2.0,
     "colors": 3.0,
     "two_object": 2.0,
-    "counting": 2.0,
+    "counting": 3.0,
     "position": 2.0,
     "depth": 0.5,
     "color_attr": 2.0,

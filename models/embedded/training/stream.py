@@ -50,6 +50,7 @@ class PictureStream:
         device: str = "cpu",
         splits: Sequence[Split] = ("train",),
         every_pair: bool = False,
+        mirrored: bool = True,
     ) -> None:
         """Prepare the stream.
 
@@ -62,6 +63,8 @@ class PictureStream:
                 a judge, which must not share their habits, from "train" and "held_out". Solids and composites
                 have no drawings and look the same in all.
             every_pair: show the pairs of colours and shapes too that a painter never sees; see `World`.
+            mirrored: show half of the cut-outs mirrored. Without, all look the way they were drawn, which for
+                what has a front is mostly to the left.
 
         Raises:
             ArtError: the vocabulary has cut-outs, and the sprite atlas is missing, damaged or lacks one.
@@ -69,7 +72,7 @@ class PictureStream:
         check_art(vocabulary)
         self.vocabulary = vocabulary
         self.seed = seed
-        self.splits = tuple(splits)
+        self.splits, self.mirrored = tuple(splits), mirrored
         self.device = device
         self.world = World(vocabulary, seed, split="train", weights=weights, every_pair=every_pair)
 
@@ -81,7 +84,7 @@ class PictureStream:
         for attempt in range(8):
             try:
                 rng = np.random.default_rng((self.seed, index, attempt))
-                scene = complete(graph, rng, self.vocabulary, self.splits)
+                scene = complete(graph, rng, self.vocabulary, self.splits, self.mirrored)
                 return scene, graph, index
             except Unplaceable:
                 continue

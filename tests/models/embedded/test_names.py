@@ -17,6 +17,7 @@ from models.embedded.painter import encode, load_painter
 from models.embedded.perception import load_perceiver
 from models.embedded.training import autoencoder, painter, perception
 from models.embedded.training.loop import ForeignTraining
+from models.embedded.training.painters_world import open_world
 from models.embedded.training.stream import PictureStream
 from models.embedded.training.taught import choose, vocabulary_of
 
@@ -60,6 +61,17 @@ def taught(art: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in ("critic", "judge"):
         perception.train(part, "tiny", folder / part, steps=6, vocabulary="tiny_names")
     return folder
+
+
+def test_a_painter_is_taught_cut_outs_that_face_one_way_and_others_see_both() -> None:
+    taught, others = open_world(WORDS), PictureStream(WORDS, 1)
+    flips = {
+        stream: {
+            thing.flip for index in range(40) for thing in stream.scene(index)[0].things if thing.drawing
+        }
+        for stream in (taught, others)
+    }
+    assert flips[taught] == {False} and flips[others] == {False, True}
 
 
 def test_the_stream_shows_every_kind_and_the_drawings_of_its_splits() -> None:

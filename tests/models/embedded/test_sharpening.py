@@ -135,6 +135,9 @@ def test_a_painter_is_sharpened_and_goes_on(tiny_painter: Path, tmp_path: Path) 
         for each in (before, after)
     ]
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*prompts, strict=True))
+    for encoder in ("text_encoder", "text_encoder_2"):
+        files = [next((folder / encoder).glob("*.safetensors")) for folder in (tiny_painter, first)]
+        assert files[0].read_bytes() == files[1].read_bytes()  # words that it was not taught, too
     second = load_painter(sharpen("tiny", tmp_path, start=tiny_painter, steps=4))
     assert not torch.equal(second.transformer.proj_out.weight, after.transformer.proj_out.weight)
     steps = [
