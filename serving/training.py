@@ -107,22 +107,14 @@ def train_part(
 
 
 def _check_start(part: str, start: Path | None) -> None:
-    files = {
-        "painter": "model_index.json",
-        "tuning": "model_index.json",
-        "sharpening": "model_index.json",
-        "autoencoder": "config.json",
-        "decoder": "config.json",
-        "critic": "config.json",
-        "judge": "config.json",
-    }
     if part == "decoder" and start is None:
         raise UserError(
             "--part decoder sharpens a trained autoencoder: name its folder (a painter's vae) with --start"
         )
     if part in ("tuning", "sharpening") and start is None:
         raise UserError(f"--part {part} goes on from a trained painter: name its folder with --start")
-    if start is not None and not (start / files[part]).is_file():
+    file = "model_index.json" if part in PAINTING else "config.json"
+    if start is not None and not (start / file).is_file():
         raise UserError(
             f"--start takes the folder of a saved painter with --part {', '.join(PAINTING)}, of a saved "
             "autoencoder (a painter's vae, say) with --part autoencoder or decoder, or of a saved critic or "
@@ -166,12 +158,11 @@ def _train(order: _Order, reread: bool, compiled: bool, processes: int) -> None:
 
                 train = partial(train, order.part)
                 common |= {"degrade": _degrade(order), "crew": order.crew}
-            case "tuning":
-                from models.embedded.training.tuning import tune as train
-
-                common |= {"compiled": compiled, "crew": order.crew, **_eyes(order)}
-            case "sharpening":
-                from models.embedded.training.sharpening import sharpen as train
+            case "tuning" | "sharpening":
+                if order.part == "tuning":
+                    from models.embedded.training.tuning import tune as train
+                else:
+                    from models.embedded.training.sharpening import sharpen as train
 
                 common |= {"compiled": compiled, "crew": order.crew, **_eyes(order)}
             case _:

@@ -239,6 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if asked.loss and asked.part != "painter":
         parser.error(f"--loss {asked.loss:g} goes only with the painter, not with the {asked.part}")
+    if not 0 <= asked.loss < 1:
+        parser.error(f"--loss is a share of prompts, at least 0 and below 1, not {asked.loss:g}")
     if asked.recipe is None:
         if asked.source.resolve() != (WEIGHTS / asked.part).resolve():
             parser.error(f"--recipe is missing: say how {asked.source} was trained, as a JSON object")

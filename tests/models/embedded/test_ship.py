@@ -78,6 +78,23 @@ def test_shipped_weights_are_measured_again(
     assert refused.value.code == 2 and "say how" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["critic", "--loss", "0.02"], "goes only with the painter, not with the critic"),
+        (["painter", "--loss", "-0.02"], "at least 0 and below 1, not -0.02"),
+        (["painter", "--loss", "nan"], "at least 0 and below 1, not nan"),
+    ],
+)
+def test_a_loss_is_a_share_and_the_painters(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part, *options = arguments
+    with pytest.raises(SystemExit) as refused:
+        main([part, str(tmp_path), *options])
+    assert refused.value.code == 2 and said in capsys.readouterr().err
+
+
 def test_weights_of_an_earlier_world_make_room_whatever_they_score(
     trained: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
