@@ -2,8 +2,8 @@
 
 An accelerator is idle while scenes are rendered and CPUs are while it learns, so nothing waits for its turn:
 processes render, the painter begins with the first of their scenes, and when all of those are there critic,
-judge and grader learn beside it. What needs the painter comes last: it is tuned by its own pictures, and
-measured on GenEval's prompts.
+judge and grader learn beside it. What needs the painter comes last: it is tuned by its own pictures, then
+sharpened, and measured on GenEval's prompts before and after each.
 
     python -m scripts.train_on_gpu OUT --autoencoder FOLDER --minutes 24
 
@@ -28,7 +28,7 @@ from models.embedded.profiles import PAINTER as RECIPES
 from models.embedded.profiles import TUNING as TUNINGS
 from models.embedded.profiles import ProfileName
 
-PAINTER, PERCEPTION, GRADER, TUNING = 0.625, 0.56, 0.08, 0.19
+PAINTER, PERCEPTION, GRADER, TUNING, SHARPENING = 0.58, 0.52, 0.08, 0.15, 0.12
 """Shares of the time. Critic, judge and grader learn while the painter does."""
 
 
@@ -85,10 +85,12 @@ def run(lease: Lease) -> int:
         "judge": lease.latents,
         "grader": lease.latents,
         "tuning": lambda: ended(running, "painter", "grader"),
+        "sharpening": lambda: ended(running, "tuning"),
     }
     if geneval_cases(load_vocabulary(RECIPES[lease.profile].vocabulary)):
         waiting["geneval_painter"] = lambda: ended(running, "painter", "judge")
         waiting["geneval_tuned"] = lambda: ended(running, "tuning", "judge")
+        waiting["geneval_sharpened"] = lambda: ended(running, "sharpening", "judge")
     try:
         return _watch(lease, running, waiting)
     except KeyboardInterrupt:  # the stages were interrupted too, and write their checkpoints
@@ -210,6 +212,24 @@ def tune_painter(lease: Lease) -> None:
     )
 
 
+def sharpen_painter(lease: Lease) -> None:
+    """The tuned painter, towards what is rendered."""
+    from models.embedded.training.sharpening import sharpen
+
+    sharpen(
+        lease.profile,
+        lease.out / "sharpening",
+        start=lease.out / "tuning" / "painter",
+        critic=lease.out / "critic",
+        judge=lease.out / "judge",
+        scenes=lease.scenes,
+        crew=lease.crew,
+        minutes=SHARPENING * lease.minutes,
+        compiled=lease.compiled,
+        device=lease.device,
+    )
+
+
 def measure(lease: Lease, folder: str) -> None:
     """GenEval's prompts by the judge."""
     from models.embedded.training.geneval import main
@@ -230,8 +250,10 @@ STAGES: dict[str, Callable[[Lease], None]] = {
     "judge": lambda lease: train_perception(lease, "judge"),
     "grader": train_grader,
     "tuning": tune_painter,
+    "sharpening": sharpen_painter,
     "geneval_painter": lambda lease: measure(lease, "painter"),
     "geneval_tuned": lambda lease: measure(lease, "tuning"),
+    "geneval_sharpened": lambda lease: measure(lease, "sharpening"),
 }
 
 

@@ -58,7 +58,7 @@ def open_world(
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
-    weights = {family: shares[family] for family in families_of(words)}
+    weights: dict[Family, float] = {family: shares[family] for family in families_of(words)}
     return PictureStream(words, seed, weights, device, mirrored=False)
 
 

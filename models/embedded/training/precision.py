@@ -8,6 +8,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
+def multiplies_bf16(device: str) -> bool:
+    """Whether a device has units for products in bf16. Cores without work them out number by number."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported()  # pyright: ignore
+
+
 @contextmanager
 def mixed(device: str, *, long: bool = False) -> Generator[None]:
     """Autocast to bf16 where the device multiplies bf16 itself; elsewhere nothing changes.
@@ -19,8 +26,7 @@ def mixed(device: str, *, long: bool = False) -> Generator[None]:
     (a depth network's step took 1.3 s instead of 2.3).
     """
     kind = torch.device(device).type
-    native = torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu._is_avx512_bf16_supported()  # pyright: ignore
-    if not native:
+    if not multiplies_bf16(device):
         yield
         return
     with torch.autocast(kind, torch.bfloat16):

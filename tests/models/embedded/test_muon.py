@@ -24,7 +24,9 @@ def test_it_takes_the_steps_of_torch_s_muon() -> None:
         single.step()
     for one, other, start in zip(ours, theirs, before, strict=True):
         moved = (other - start).abs().max().item()
-        assert (one - other).abs().max().item() < 0.01 * moved  # both round to bf16, in their own order
+        assert (
+            one - other
+        ).abs().max().item() < 0.03 * moved  # theirs rounds to bf16, and ours where a core has it
 
 
 def test_a_kernel_is_a_matrix_of_outputs_by_all_that_they_read() -> None:

@@ -31,7 +31,7 @@ def test_all_stages_train_side_by_side_and_a_second_call_finds_them_done(
 ) -> None:
     out = tmp_path / "out"
     assert main(order(out, autoencoder)) == 0
-    for folder in ("painter", "tuning"):
+    for folder in ("painter", "tuning", "sharpening"):
         assert vocabulary_of(out / folder / "painter") == "tiny"
         assert load_painter(out / folder / "painter").transformer.config["num_layers"] == 1
     for part in ("critic", "judge"):
@@ -39,7 +39,7 @@ def test_all_stages_train_side_by_side_and_a_second_call_finds_them_done(
     steps = {
         file: json.loads(file.read_text("utf-8").splitlines()[-1])["step"] for file in out.rglob("log.jsonl")
     }
-    assert len(steps) == 6  # reading, painter, critic, judge, grader, tuning
+    assert len(steps) == 7  # reading, painter, critic, judge, grader, tuning, sharpening
     assert main(order(out, autoencoder)) == 0
     again = {file: json.loads(file.read_text("utf-8").splitlines()[-1])["step"] for file in steps}
     assert again == steps
