@@ -198,33 +198,29 @@ def tune_painter(lease: Lease) -> None:
     latents = lease.out / "tuning" / "latents"
     if not latents.exists():
         latents.symlink_to((lease.out / "painter" / "latents").resolve())
-    tune(
-        lease.profile,
-        lease.out / "tuning",
-        start=lease.out / "painter" / "painter",
-        critic=lease.out / "critic",
-        judge=lease.out / "judge",
-        scenes=lease.scenes,
-        crew=1,
-        minutes=TUNING * lease.minutes,
-        compiled=lease.compiled,
-        device=lease.device,
-    )
+    _go_on(lease, tune, "tuning", after="painter", crew=1, share=TUNING)
 
 
 def sharpen_painter(lease: Lease) -> None:
     """The tuned painter, towards what is rendered."""
     from models.embedded.training.sharpening import sharpen
 
-    sharpen(
+    _go_on(lease, sharpen, "sharpening", after="tuning", crew=lease.crew, share=SHARPENING)
+
+
+def _go_on(
+    lease: Lease, train: Callable[..., Path], stage: str, *, after: str, crew: int, share: float
+) -> None:
+    """Train the painter of the stage `after` in a `share` of the time."""
+    train(
         lease.profile,
-        lease.out / "sharpening",
-        start=lease.out / "tuning" / "painter",
+        lease.out / stage,
+        start=lease.out / after / "painter",
         critic=lease.out / "critic",
         judge=lease.out / "judge",
         scenes=lease.scenes,
-        crew=lease.crew,
-        minutes=SHARPENING * lease.minutes,
+        crew=crew,
+        minutes=share * lease.minutes,
         compiled=lease.compiled,
         device=lease.device,
     )

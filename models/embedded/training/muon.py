@@ -67,7 +67,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     On such a core bf16 was 60 % of a painter's step of 64 pictures.
     """
     a, b, c = COEFFICIENTS
-    x = matrices.bfloat16() if multiplies_bf16(str(matrices.device)) else matrices.float()
+    x = matrices.bfloat16() if multiplies_bf16(matrices.device) else matrices.float()
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / x.flatten(1).norm(dim=1).clamp(min=EPSILON).view(-1, 1, 1)

@@ -8,7 +8,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
-def multiplies_bf16(device: str) -> bool:
+def multiplies_bf16(device: str | torch.device) -> bool:
     """Whether a device has units for products in bf16. Cores without work them out number by number."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported()

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from models.embedded.training import muon
 from models.embedded.training.muon import GroupedMuon, orthogonalise
 
 SIZES = ((32, 96), (96, 32), (32, 96), (48, 48), (96, 32))
 
 
-def test_it_takes_the_steps_of_torch_s_muon() -> None:
+def test_it_takes_the_steps_of_torch_s_muon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muon, "multiplies_bf16", lambda _: True)  # torch's rounds to bf16 on any core
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(size) * 0.1) for size in SIZES]
     theirs = [nn.Parameter(one.detach().clone()) for one in ours]
@@ -24,9 +26,7 @@ def test_it_takes_the_steps_of_torch_s_muon() -> None:
         single.step()
     for one, other, start in zip(ours, theirs, before, strict=True):
         moved = (other - start).abs().max().item()
-        assert (
-            one - other
-        ).abs().max().item() < 0.03 * moved  # theirs rounds to bf16, and ours where a core has it
+        assert (one - other).abs().max().item() < 0.01 * moved  # both round to bf16, in their own order
 
 
 def test_a_kernel_is_a_matrix_of_outputs_by_all_that_they_read() -> None:
@@ -47,8 +47,12 @@ def test_what_has_no_gradient_stays() -> None:
     assert not torch.equal(moving, torch.ones(4, 4))
 
 
+@pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("size", [(16, 40), (40, 16)])
-def test_singular_values_come_near_to_one(size: tuple[int, int]) -> None:
+def test_singular_values_come_near_to_one(
+    size: tuple[int, int], native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(muon, "multiplies_bf16", lambda _: native)
     made = orthogonalise(torch.randn(3, *size, generator=torch.Generator().manual_seed(0))).float()
     values = torch.linalg.svdvals(made)
     assert bool(((values > 0.5) & (values < 1.5)).all())
