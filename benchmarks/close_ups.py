@@ -4,9 +4,9 @@
 
 Two of each thing are painted `count` times, in the colours that it may take. Where the critic sees them, each
 is brought near and painted anew, as touching up does. The distance of a close-up is that to the five nearest
-of 48 renders of such a thing in such a colour, in the judge's last features, each divided by its spread over
-the renders. A thing gains where that falls by more than two standard errors: those belong under `gains_near`
-in the painter's card. Needs the sprite atlas (`make sprites`).
+of 48 renders of such a thing in such a colour, as a painter is taught it, in the judge's last features, each
+divided by its spread over the renders. A thing gains where that falls by more than two standard errors: those
+belong under `gains_near` in the painter's card. Needs the sprite atlas (`make sprites`).
 """
 
 import os
@@ -40,6 +40,7 @@ from models.close_ups import NotPlain, take_close_ups
 from models.editing import image_to_image
 from models.embedded.painter import load_painter
 from models.embedded.perception import Perceiver, load_perceiver, stack_pictures
+from models.embedded.training.painters_world import ARTIST
 from models.embedded.training.replacing import find_vocabulary
 from models.embedded.training.samples import paint
 from models.threads import fixed_threads
@@ -61,7 +62,7 @@ def render_alone(word: Shape, colour: str | None, words: Vocabulary) -> Tensor:
     graph = SceneGraph(groups=(Group(shape=word.name, colour=colour),))
     while len(scenes) < RENDERS:
         try:
-            scenes.append(complete(graph, rng, words))
+            scenes.append(complete(graph, rng, words, artist=ARTIST))
         except Unplaceable:
             continue
     return render_all(scenes)

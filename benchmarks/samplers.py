@@ -39,6 +39,7 @@ from models.backends import WEIGHTS
 from models.embedded.painter import load_painter
 from models.embedded.perception import Perceiver, load_perceiver, stack_pictures
 from models.embedded.training.measure import paint_cases
+from models.embedded.training.painters_world import ARTIST
 from models.embedded.training.replacing import find_vocabulary
 from models.embedded.training.samples import score_pictures
 from models.step_noise import own_noise
@@ -105,7 +106,7 @@ def place(case: Case, words: Vocabulary, rng: np.random.Generator) -> tuple[Scen
     found: list[Scene] = []
     for _ in range(TRIES):
         try:
-            found.append(complete(case.graph, rng, words, mirrored=False))  # as the painter was taught
+            found.append(complete(case.graph, rng, words, artist=ARTIST))  # as the painter was taught
         except Unplaceable:
             continue
         if len(found) == 2:

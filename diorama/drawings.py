@@ -95,8 +95,13 @@ def load_drawings() -> Drawings:
     return Drawings.model_validate(tomllib.loads(text))
 
 
-def drawings_of(shape: str, splits: Sequence[Split] = ("train",)) -> tuple[Drawing, ...]:
+def drawings_of(
+    shape: str, splits: Sequence[Split] = ("train",), artist: str | None = None
+) -> tuple[Drawing, ...]:
     """The class's drawings of these splits; all "train" ones where it has none of them.
+
+    With an `artist`, the name of a source, only the first of those that come from there, or the first of all
+    where none does: the class has one look.
 
     Raises:
         ValueError: the class has no drawings at all.
@@ -106,9 +111,12 @@ def drawings_of(shape: str, splits: Sequence[Split] = ("train",)) -> tuple[Drawi
         raise ValueError(
             f"no drawing of {shape!r}; list one in diorama/drawings.toml, or make it a composite"
         )
-    return tuple(drawing for drawing in mine if drawing.split in splits) or tuple(
+    found = tuple(drawing for drawing in mine if drawing.split in splits) or tuple(
         drawing for drawing in mine if drawing.split == "train"
     )
+    if artist is None:
+        return found
+    return (*(drawing for drawing in found if drawing.source == artist), *found)[:1]
 
 
 def drawing_of(shape: str, name: str | None) -> Drawing:

@@ -59,7 +59,7 @@ class Layout:
 
     `back`, 0 to 1, moves everything away from the camera, where there is more room; `away`, above 0 to 1, is
     how far the camera itself is, as a share of `farthest`, and stretches the depths that things stand at.
-    Cut-outs show drawings of `splits`, half of them mirrored where `mirrored`.
+    Cut-outs show drawings of `splits`, half of them mirrored, or one artist's; see `complete`.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Layout:
         back: float,
         away: float,
         splits: Sequence[Split] = ("train",),
-        mirrored: bool = True,
+        artist: str | None = None,
     ) -> None:
         self.near, self.far = away * (-1.5 + 1.8 * back), away * (1.9 + 0.9 * back)
         self.camera = replace(farthest, height=farthest.height * away, distance=farthest.distance * away)
         self.ranks = ranks
         self.rng = rng
-        self.splits, self.mirrored = splits, mirrored
+        self.splits, self.artist = splits, artist
         self.related: dict[tuple[int, int], list[Predicate]] = {}
         for relation in graph.relations:
             self.related.setdefault((relation.subject, relation.object), []).append(relation.predicate)
@@ -164,9 +164,9 @@ class Layout:
 
     def _draw(self, thing: Thing) -> Thing:
         """The cut-out with one of its drawings, mirrored or not, leaning a little."""
-        drawings = drawings_of(thing.shape, self.splits)
+        drawings = drawings_of(thing.shape, self.splits, self.artist)
         drawing = drawings[int(self.rng.random() * len(drawings))]
-        flip = self.rng.random() < 0.5 and drawing.mirrored and self.mirrored
+        flip = self.rng.random() < 0.5 and drawing.mirrored and self.artist is None
         return replace(thing, drawing=drawing.name, flip=flip, roll=(2.0 * self.rng.random() - 1.0) * _LEAN)
 
     def _fits_in(self, thing: Thing, seen: Seen, group: int) -> bool:

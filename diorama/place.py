@@ -42,12 +42,13 @@ def complete(
     rng: np.random.Generator,
     vocabulary: Vocabulary,
     splits: Sequence[Split] = ("train",),
-    mirrored: bool = True,
+    artist: str | None = None,
 ) -> Scene:
     """Draw a scene that shows exactly what `graph` asks for; what it leaves open is drawn from `vocabulary`.
 
     Cut-outs show drawings of `splits`, or those for training where a class has no others; half of those that
-    may be are mirrored, or, without `mirrored`, none.
+    may be are mirrored. With an `artist`, the name of a source, a class has one look: its first drawing from
+    there, or its first, never mirrored.
 
     Every relation holds with a margin of at least `CLEAR_POSITION` (before and behind: `CLEAR_DISTANCE`).
     Things overlap in the picture only where one is asked to be in front of or behind the other.
@@ -71,7 +72,7 @@ def complete(
         # From further away there is more room: many things start there, stubborn graphs move there.
         away = min(1.0, _AWAY[min(crowd, len(_AWAY)) - 1] + attempt / 60)
         back = min(1.0, max(0.0, 0.3 * (crowd - 4)) + attempt / 40)
-        layout = Layout(graph, farthest, ranks, rng, back, away, splits, mirrored)
+        layout = Layout(graph, farthest, ranks, rng, back, away, splits, artist)
         if crowd > 3 and attempt % 2:
             layout.line_up()
         things = layout.place(attributes)

@@ -236,15 +236,23 @@ def test_drawings_of_the_split_that_was_asked_for() -> None:
     assert not train & held_out
 
 
-def test_without_mirroring_only_the_side_that_is_shown_differs() -> None:
-    graph = SceneGraph(groups=(Group(shape="cat", count=2), Group(shape="clock")))
+def test_an_artist_gives_each_class_one_look() -> None:
+    """Things without drawings, and what is not a matter of looks, are as they are without."""
+    graph = SceneGraph(groups=(Group(shape="cat", count=2), Group(shape="clock"), Group(shape="cube")))
+    looks: dict[str, set[tuple[str | None, bool]]] = {}
     for seed in range(20):
-        both, drawn = (
-            complete(graph, np.random.default_rng(seed), VOCABULARY, mirrored=mirrored).things
-            for mirrored in (True, False)
-        )
-        assert not any(thing.flip for thing in drawn)
-        assert drawn == tuple(replace(thing, flip=False) for thing in both)
+        for thing in complete(graph, np.random.default_rng(seed), VOCABULARY, artist="noto").things:
+            looks.setdefault(thing.shape, set()).add((thing.drawing, thing.flip))
+    assert looks == {
+        "cat": {("cat/noto/cat", False)},
+        "clock": {("clock/noto/alarm-clock", False)},
+        "cube": {(None, False)},
+    }
+
+
+def test_a_class_that_an_artist_did_not_draw_shows_its_first_drawing() -> None:
+    assert drawings_of("cat", artist="nobody") == drawings_of("cat")[:1]
+    assert drawings_of("cat", ("held_out",), "nobody") == drawings_of("cat", ("held_out",))[:1]
 
 
 @pytest.mark.gpu

@@ -40,6 +40,13 @@ own. Of each such thing there are nine or ten, all together as often in the worl
 by itself. After 9,130,000 pictures a painter's error at a share of .7 was 1.30 on cars in another colour and
 1.04 on others, .89 and .76 on elephants (`python -m benchmarks.velocities PAINTER --things`).
 """
+ARTIST = "fluent"
+"""Whose drawings a painter is taught: one of each class, and one way round.
+
+A prompt says neither which drawing nor which way, and what a velocity is taught to point at is the mean of
+all that fit: of an elephant that faces left and one that faces right it has an ear in its middle and no head,
+of five cars a lump. Models that look are shown all drawings, both ways round.
+"""
 
 
 def open_world(
@@ -51,15 +58,13 @@ def open_world(
     """The scenes that a painter of `words` is taught, rendered on `device`; with another seed others of their
     kind, with other `shares` of the families more of some.
 
-    No cut-out is mirrored. What models that look are shown both ways, a prompt leaves open, and the mean of
-    an elephant that faces left and one that faces right, which is what a velocity is taught to point at, has
-    an ear in its middle and no head.
+    Cut-outs are `ARTIST`'s, never mirrored.
 
     Raises:
         ArtError: the vocabulary has cut-outs, and there is no whole sprite atlas.
     """
     weights: dict[Family, float] = {family: shares[family] for family in families_of(words)}
-    return PictureStream(words, seed, weights, device, mirrored=False)
+    return PictureStream(words, seed, weights, device, artist=ARTIST)
 
 
 def open_rows(

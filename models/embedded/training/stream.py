@@ -50,7 +50,7 @@ class PictureStream:
         device: str = "cpu",
         splits: Sequence[Split] = ("train",),
         every_pair: bool = False,
-        mirrored: bool = True,
+        artist: str | None = None,
     ) -> None:
         """Prepare the stream.
 
@@ -63,8 +63,7 @@ class PictureStream:
                 a judge, which must not share their habits, from "train" and "held_out". Solids and composites
                 have no drawings and look the same in all.
             every_pair: show the pairs of colours and shapes too that a painter never sees; see `World`.
-            mirrored: show half of the cut-outs mirrored. Without, all look the way they were drawn, which for
-                what has a front is mostly to the left.
+            artist: show one drawing of each class, by this source where it has one, and never mirrored.
 
         Raises:
             ArtError: the vocabulary has cut-outs, and the sprite atlas is missing, damaged or lacks one.
@@ -72,7 +71,7 @@ class PictureStream:
         check_art(vocabulary)
         self.vocabulary = vocabulary
         self.seed = seed
-        self.splits, self.mirrored = tuple(splits), mirrored
+        self.splits, self.artist = tuple(splits), artist
         self.device = device
         self.world = World(vocabulary, seed, split="train", weights=weights, every_pair=every_pair)
 
@@ -84,7 +83,7 @@ class PictureStream:
         for attempt in range(8):
             try:
                 rng = np.random.default_rng((self.seed, index, attempt))
-                scene = complete(graph, rng, self.vocabulary, self.splits, self.mirrored)
+                scene = complete(graph, rng, self.vocabulary, self.splits, self.artist)
                 return scene, graph, index
             except Unplaceable:
                 continue

@@ -70,10 +70,10 @@ def test_where_a_scene_cannot_be_placed_the_caption_follows_the_picture(
     stream = PictureStream(WORDS, 1)
     crowded, real = stream.world.graph(3), streams.complete
 
-    def complete(graph, rng, words, splits, mirrored):
+    def complete(graph, rng, words, splits, artist):
         if graph == crowded:
             raise Unplaceable(graph, "no room")
-        return real(graph, rng, words, splits, mirrored)
+        return real(graph, rng, words, splits, artist)
 
     monkeypatch.setattr(streams, "complete", complete)
     batch = stream.batch(2, 3)
