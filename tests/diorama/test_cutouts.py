@@ -237,7 +237,6 @@ def test_drawings_of_the_split_that_was_asked_for() -> None:
 
 
 def test_an_artist_gives_each_class_one_look() -> None:
-    """Things without drawings, and what is not a matter of looks, are as they are without."""
     graph = SceneGraph(groups=(Group(shape="cat", count=2), Group(shape="clock"), Group(shape="cube")))
     looks: dict[str, set[tuple[str | None, bool]]] = {}
     for seed in range(20):
