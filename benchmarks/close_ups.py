@@ -35,8 +35,9 @@ from diorama.scene import Scene
 from diorama.vocabulary import Shape, Vocabulary, load_vocabulary
 from diorama.wording import say, say_group
 from graphs.nodes_touching import STRENGTH
+from models.backdrops import NotPlain
 from models.backends import WEIGHTS, resolve
-from models.close_ups import NotPlain, take_close_ups
+from models.close_ups import take_close_ups
 from models.editing import image_to_image
 from models.embedded.painter import load_painter
 from models.embedded.perception import Perceiver, load_perceiver, stack_pictures

@@ -19,8 +19,9 @@ from graphs.policy import is_satisfying
 from graphs.seeds import derive_seed
 from graphs.state import RefineState, View
 from models.artifact import ArtifactRef, ArtifactStore
+from models.backdrops import NotPlain
 from models.backends import resolve
-from models.close_ups import CloseUp, NotPlain, put_back, take_close_ups
+from models.close_ups import CloseUp, CutOff, CutOut, cut_out, put_back, take_close_ups
 from models.picture_request import GenerateRequest
 
 Update = dict[str, Any]
@@ -28,15 +29,18 @@ Update = dict[str, Any]
 
 STRENGTH = 0.625
 """The share of the steps that are made: with .8, things lost what was asked of them."""
+LARGE = 1024
+"""Pixels. A picture whose sides are at most half of that is delivered twice as large when it was touched up:
+what was painted close up has detail that its old place has no pixels for.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Painted:
-    """A thing's close-up, and the picture that it was painted anew as."""
+    """A thing as it was painted anew."""
 
     thing: Thing
-    close_up: CloseUp
-    picture: ArtifactRef
+    cut: CutOut
 
 
 class _AsFound(Exception):
@@ -99,7 +103,7 @@ async def _paint_near(
     tally: Tally,
 ) -> list[_Painted]:
     """Every close-up, painted anew, in one batch where the backend has batches; less those that are rated
-    lower than before.
+    lower than before, and those whose thing cannot be told from what it is painted before.
     """
     artifacts = runtime.context.artifacts
 
@@ -123,7 +127,12 @@ async def _paint_near(
         after = await paint_picture(request, runtime, state.round, shown=number == 0)
         asked = RateRequest(prompt=prompt, questions=(), answers=(), errors=())
         was, now = [(await tally.ask(RATE, asked, [each])).mean for each in (before, after)]
-        return _Painted(thing, close_up, after) if now >= was else None
+        if now < was:
+            return None
+        try:
+            return _Painted(thing, await asyncio.to_thread(cut_out, close_up, artifacts.load_image(after)))
+        except (NotPlain, CutOff):
+            return None
 
     painted = await asyncio.gather(*(paint(number, *pair) for number, pair in enumerate(near)))
     return [each for each in painted if each is not None]
@@ -132,9 +141,10 @@ async def _paint_near(
 def _put_all_back(
     found: Image.Image, view: View, better: Sequence[_Painted], artifacts: ArtifactStore
 ) -> ArtifactRef:
-    picture = found
+    enlarged = 2 if 2 * max(found.size) <= LARGE else 1
+    picture = found.resize((enlarged * found.width, enlarged * found.height), Image.Resampling.BICUBIC)
     for each in better:
-        picture = put_back(picture, each.close_up, artifacts.load_image(each.picture))
+        picture = put_back(picture, each.cut)
     names: list[JsonValue] = [each.thing.words for each in better]
     told: dict[str, JsonValue] = {"tool": "touch_up", "edit_of": view.picture.sha256, "things": names}
     return artifacts.save_image(picture, seed=view.seed, provenance=told)

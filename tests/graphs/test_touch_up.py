@@ -36,11 +36,6 @@ def find(events: list[Event]) -> list[TouchedUp]:
     return [event for event in events if isinstance(event, TouchedUp)]
 
 
-def pixels(studio: Studio, ref: ArtifactRef | None) -> np.ndarray[Any, Any]:
-    assert ref is not None
-    return np.asarray(studio.artifacts.load_image(ref), float)
-
-
 async def test_the_best_picture_is_replaced_by_the_one_touched_up(studio: Studio, home: Home) -> None:
     still = replace(studio, learning=False, episodes=None, posterior=None, seeds=None)
     plain = await refine(request(), still, home)
@@ -59,7 +54,11 @@ async def test_the_best_picture_is_replaced_by_the_one_touched_up(studio: Studio
         result.explanation == f"{plain.explanation} Finally, small things in it were painted again close up."
     )
     # This painter leaves close-ups as they are, so only edges are softer.
-    off = np.abs(pixels(studio, result.picture) - pixels(studio, result.found_picture))
+    assert result.picture is not None and result.found_picture is not None
+    delivered = studio.artifacts.load_image(result.picture)
+    found = studio.artifacts.load_image(result.found_picture)
+    assert delivered.size == (2 * found.width, 2 * found.height)
+    off = np.abs(np.asarray(delivered, float) - np.asarray(found.resize(delivered.size), float))
     assert 0 < off.mean() < 6
     state = await load_state("touched", home)
     assert state.touched is not None and state.touched.picture == result.picture
@@ -68,6 +67,16 @@ async def test_the_best_picture_is_replaced_by_the_one_touched_up(studio: Studio
     ]
     again = await replay("touched", still, home)
     assert (again.picture, again.found_picture) == (result.picture, result.found_picture)
+
+
+async def test_a_picture_of_many_pixels_keeps_its_size(
+    studio: Studio, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphs.nodes_touching.LARGE", 63)
+    result = await refine(request(touch_up=True), studio, home)
+    assert result.picture is not None and result.found_picture is not None
+    sizes = {studio.artifacts.load_image(ref).size for ref in (result.picture, result.found_picture)}
+    assert sizes == {(32, 32)}
 
 
 async def test_where_every_pixel_comes_from_is_told(studio: Studio, home: Home) -> None:
