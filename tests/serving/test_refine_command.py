@@ -75,8 +75,9 @@ def test_small_things_are_touched_up_unless_told_otherwise(maulstick, tmp_path: 
     assert touched["status"] == plain["status"] == "satisfied"
     assert touched["touched_up"] and not plain["touched_up"]
     assert touched["pictures"] == plain["pictures"] and touched["rating"]["final"] >= 4.9
-    pictures = [np.asarray(Image.open(tmp_path / name / "final.png"), float) for name in results]
-    off = np.abs(pictures[0] - pictures[1]).max(-1)
+    delivered, found = [Image.open(tmp_path / name / "final.png") for name in ("touched", "plain")]
+    assert (delivered.size, found.size) == ((256, 256), (128, 128)), "close-ups keep their detail"
+    off = np.abs(np.asarray(delivered, float) - np.asarray(found.resize((256, 256)), float)).max(-1)
     assert off.max() > 20 and (off < 2).mean() > 0.4, "things are painted anew, their room is not"
     assert (tmp_path / "touched" / "original.png").exists()
     assert "again close up" in touched["explanation"] and "again close up" not in plain["explanation"]
